@@ -1,0 +1,57 @@
+"""Write the contracts: one JSON Schema with an example for each event version, from the producers' models.
+
+`make contracts` writes `shared/contracts/<service>/<event>.v<N>.json`; tests/contract checks that the files are what
+the models say, that a released file only ever gains optional fields, and that every consumer can read every example.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from lms.kernel.event import Event
+from scripts import services
+
+FOLDER = Path(__file__).parents[1] / "shared" / "contracts"
+
+
+def contract(service: str, topic: str, model: type[Event], example: Event) -> dict[str, Any]:
+    """Return the contract of one event: its JSON Schema, the topic it travels on, and an example."""
+    schema = model.model_json_schema()
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["$id"] = f"{service}/{model.TYPE}.v{model.SCHEMA_VERSION}"
+    schema["title"] = model.TYPE
+    schema["x-topic"] = topic
+    schema["examples"] = [example.model_dump(mode="json")]
+    return schema
+
+
+def generate() -> dict[Path, str]:
+    """Return the text of every contract by its path under `shared/contracts`."""
+    files: dict[Path, str] = {}
+    for service in services.load():
+        if not service.events:
+            continue
+        examples = {type(example): example for example in service.examples}
+        for model in service.events:
+            if model not in examples:
+                raise LookupError(f"{service.name}: EXAMPLES in events.py lacks one for {model.__name__}; add it.")
+            path = Path(service.name) / f"{model.TYPE}.v{model.SCHEMA_VERSION}.json"
+            text = contract(service.name, ", ".join(service.publishes), model, examples[model])
+            files[path] = json.dumps(text, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return files
+
+
+def main() -> None:
+    """Write what the models say. Files of older versions stay: their events are in the log for ever."""
+    for path, text in generate().items():
+        target = FOLDER / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+    print(f"{FOLDER}: {sum(1 for _ in FOLDER.rglob('*.json'))} contracts")  # noqa: T201  # a command's answer
+
+
+if __name__ == "__main__":
+    main()

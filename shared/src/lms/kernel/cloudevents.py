@@ -1,0 +1,81 @@
+"""Envelopes on the wire: CloudEvents 1.0 in Kafka's binary mode.
+
+The value is the event's JSON; everything else is a header. Besides the standard's attributes there are our
+extensions: `stream`, `streamversion`, `logepoch`, `correlationid`, `causationid`, `actor` and `prerequisites`.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import orjson
+
+from lms.kernel.event import Envelope, Prerequisite
+
+Headers = dict[str, str]
+
+
+class MalformedMessage(ValueError):
+    """A Kafka message that is no event of ours; the text says which header or part is wrong."""
+
+
+def encode_headers(envelope: Envelope) -> Headers:
+    """Return the Kafka headers of an event; the value is its data and the key `envelope.key`."""
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_id": envelope.event_id,
+        "ce_source": envelope.source,
+        "ce_type": envelope.type,
+        "ce_time": envelope.time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "ce_subject": envelope.key,
+        "ce_dataschema": f"{envelope.type}.v{envelope.schema_version}",
+        "ce_stream": envelope.stream,
+        "ce_streamversion": str(envelope.version),
+        "ce_logepoch": str(envelope.log_epoch),
+        "ce_correlationid": envelope.correlation_id,
+        "ce_causationid": envelope.causation_id,
+        "content-type": "application/json",
+    }
+    if envelope.actor is not None:
+        headers["ce_actor"] = envelope.actor
+    if envelope.traceparent is not None:
+        headers["traceparent"] = envelope.traceparent
+    if envelope.prerequisites:
+        headers["ce_prerequisites"] = orjson.dumps(envelope.prerequisites).decode()
+    return headers
+
+
+def decode(headers: Iterable[tuple[str, bytes]], value: bytes | None) -> Envelope:
+    """Return the envelope of a Kafka message. Raises MalformedMessage, naming what is wrong."""
+    found = {name: raw.decode("utf-8", "replace") for name, raw in headers}
+    try:
+        data = orjson.loads(value or b"")
+    except orjson.JSONDecodeError as error:
+        raise MalformedMessage(f"The value is not JSON: {error}") from error
+    if not isinstance(data, dict):
+        raise MalformedMessage(f"The value is a JSON {type(data).__name__}, not an object.")
+    try:
+        schema = found["ce_dataschema"]
+        return Envelope(
+            event_id=found["ce_id"],
+            source=found["ce_source"],
+            type=found["ce_type"],
+            schema_version=int(schema.rpartition(".v")[2]),
+            stream=found["ce_stream"],
+            version=int(found["ce_streamversion"]),
+            log_epoch=int(found["ce_logepoch"]),
+            key=found["ce_subject"],
+            time=datetime.fromisoformat(found["ce_time"]),
+            data=data,
+            correlation_id=found["ce_correlationid"],
+            causation_id=found["ce_causationid"],
+            traceparent=found.get("traceparent"),
+            actor=found.get("ce_actor"),
+            prerequisites=tuple(
+                Prerequisite(str(topic), str(stream), int(version))
+                for topic, stream, version in orjson.loads(found.get("ce_prerequisites", "[]"))
+            ),
+        )
+    except KeyError as error:
+        raise MalformedMessage(f"The header {error.args[0]} is missing.") from error
+    except (ValueError, TypeError) as error:
+        raise MalformedMessage(f"A header does not parse: {error}") from error

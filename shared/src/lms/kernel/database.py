@@ -1,0 +1,114 @@
+"""The database of one service: pool, transactions, and which failures pass by themselves."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pymysql.err
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+_DEADLOCK = 1213
+_LOCK_TIMEOUT = 1205
+_LOST = frozenset({1040, 1053, 1077, 1152, 1158, 1159, 1160, 1161, 1927, 2002, 2003, 2006, 2013, 2014, 2055})
+_FULL = frozenset({1021, 1114, 3, 28})
+_READ_ONLY = frozenset({1290, 1836})
+
+
+def error_number(error: BaseException) -> int | None:
+    """Return the server's or client's MySQL error number behind `error`, if there is one."""
+    origin = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(origin, pymysql.err.MySQLError) and origin.args and isinstance(origin.args[0], int):
+        return origin.args[0]
+    return None
+
+
+def is_contention(error: BaseException) -> bool:
+    """Say whether another transaction stood in the way: a deadlock or a lock time-out, right to retry at once."""
+    return error_number(error) in {_DEADLOCK, _LOCK_TIMEOUT}
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Say whether the database cannot be reached or cannot write now: right to retry later."""
+    if isinstance(error, PoolTimeout | ConnectionError | asyncio.IncompleteReadError | TimeoutError):
+        return True
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    number = error_number(error)
+    if number in _LOST | _FULL | _READ_ONLY:
+        return True
+    return isinstance(error, InterfaceError) or (isinstance(error, OperationalError) and number is None)
+
+
+def is_transient(error: BaseException) -> bool:
+    """Say whether the same work may succeed when tried again: contention, or a database that is away."""
+    return is_contention(error) or is_unavailable(error)
+
+
+class Database:
+    """A pool of connections to one schema, at READ COMMITTED.
+
+    `url` has the form `mysql://user:password@host:port/schema`. Connections are checked before use, so that a
+    restarted server costs no failed request. A cancelled task closes its connection instead of returning it half-used.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 10, pool_timeout: float = 5.0) -> None:
+        parsed = make_url(url).set(drivername="mysql+aiomysql")
+        self.url = parsed
+        self.engine: AsyncEngine = create_async_engine(
+            parsed.update_query_dict({"charset": "utf8mb4"}),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=pool_timeout,
+            pool_recycle=1800,
+            pool_pre_ping=True,
+            isolation_level="READ COMMITTED",
+            connect_args={"connect_timeout": 5, "init_command": "SET time_zone = '+00:00'"},
+        )
+
+    @property
+    def schema(self) -> str:
+        """The name of the schema."""
+        return str(self.url.database)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Open a transaction: committed at the end of the block, rolled back by any exception.
+
+        The commit is shielded from cancellation; a connection whose task was cancelled is invalidated.
+        """
+        connection = await self.engine.connect()
+        try:
+            try:
+                await connection.begin()
+                yield connection
+                await asyncio.shield(connection.commit())
+            except asyncio.CancelledError:
+                await asyncio.shield(connection.invalidate())
+                raise
+            except BaseException:
+                with contextlib.suppress(DBAPIError):  # a lost connection has rolled back by itself
+                    if not connection.invalidated:
+                        await asyncio.shield(connection.rollback())
+                raise
+        finally:
+            await asyncio.shield(connection.close())
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """Open a connection for queries that decide nothing."""
+        async with self.transaction() as connection:
+            yield connection
+
+    async def ping(self) -> None:
+        """Run one trivial query; raises what the driver raises when the database is away."""
+        async with self.engine.connect() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def close(self) -> None:
+        """Close every pooled connection."""
+        await self.engine.dispose()

@@ -1,0 +1,288 @@
+"""The event store: streams of facts in MySQL, appended together with their outbox rows.
+
+A stream is changed only by whoever knows its version: `UNIQUE(stream, version)` decides every race, whatever the
+isolation level. Streams that are long are read from their newest snapshot.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic
+
+import orjson
+from pydantic import ValidationError
+from sqlalchemy import func, insert, select
+from sqlalchemy.dialects.mysql import insert as upsert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lms.kernel.cloudevents import encode_headers
+from lms.kernel.decider import C, Decider, E, S
+from lms.kernel.event import Codec, Envelope, Event, Prerequisite, StreamVersion
+from lms.kernel.failpoints import disabled
+from lms.kernel.ids import new_id
+from lms.kernel.schema import events, log, outbox, snapshots
+
+SNAPSHOT_EVERY = 200
+"""Events after which a stream gets a new snapshot."""
+
+
+class ConcurrencyConflict(Exception):
+    """Somebody else appended to the stream first; load it again and decide anew."""
+
+    def __init__(self, stream: str, expected: int) -> None:
+        super().__init__(f"The stream {stream} no longer stands at version {expected}.")
+        self.stream = stream
+        self.expected = expected
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Facts to append to one stream that stands at `expected` (0: a new stream)."""
+
+    topic: str
+    stream: str
+    key: str
+    expected: int
+    events: Sequence[Event]
+    prerequisites: tuple[Prerequisite, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Causality:
+    """Who and what led to the facts: they travel in every envelope."""
+
+    correlation_id: str
+    causation_id: str
+    actor: str | None = None
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event as it stands in the log."""
+
+    event: Event
+    envelope: Envelope
+    global_position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded(Generic[S]):
+    """An aggregate's state and the version of its stream; version 0 is a stream without events."""
+
+    state: S
+    version: int
+    snapshot_version: int = 0
+
+
+class EventStore:
+    """Appends to and reads from the streams of one service; holds no state beside the log's epoch.
+
+    `source` is the service's name, as it stands in `ce_source`.
+    """
+
+    def __init__(self, source: str, codec: Codec) -> None:
+        self.source = source
+        self.codec = codec
+        self._log_epoch: int | None = None
+
+    async def log_epoch(self, connection: AsyncConnection) -> int:
+        """Return the epoch that new events carry. A restore raises it while no service runs."""
+        if self._log_epoch is None:
+            found = await connection.scalar(select(log.c.log_epoch).where(log.c.id == 1))
+            self._log_epoch = int(found) if found is not None else 1
+        return self._log_epoch
+
+    async def append(
+        self, connection: AsyncConnection, appends: Sequence[Append], causality: Causality
+    ) -> list[Recorded]:
+        """Append events and their outbox rows in the caller's transaction; return them with their envelopes.
+
+        Streams are written in the order of their names, so that two appends to the same streams cannot deadlock.
+        Raises ConcurrencyConflict unless every stream stands at its `expected` version; the transaction must then be
+        rolled back.
+        """
+        epoch = await self.log_epoch(connection)
+        now = datetime.now(UTC)
+        recorded: list[Recorded] = []
+        for append in sorted(appends, key=lambda one: one.stream):
+            expected = append.expected
+            if disabled("store.version-check"):
+                expected = await self.head(connection, append.stream)
+            for number, event in enumerate(append.events, start=expected + 1):
+                envelope = Envelope(
+                    event_id=new_id(),
+                    source=self.source,
+                    type=event.TYPE,
+                    schema_version=event.SCHEMA_VERSION,
+                    stream=append.stream,
+                    version=number,
+                    log_epoch=epoch,
+                    key=append.key,
+                    time=now,
+                    data={},
+                    correlation_id=causality.correlation_id,
+                    causation_id=causality.causation_id,
+                    traceparent=causality.traceparent,
+                    actor=causality.actor,
+                    prerequisites=append.prerequisites,
+                )
+                recorded.append(Recorded(event, envelope, 0))
+        if not recorded:
+            return []
+        topics = {append.stream: append.topic for append in appends}
+        event_rows: list[dict[str, Any]] = []
+        outbox_rows: list[dict[str, Any]] = []
+        for one in recorded:
+            headers = orjson.dumps(encode_headers(one.envelope)).decode()
+            data = self.codec.encode(one.event)
+            event_rows.append(
+                {
+                    "stream": one.envelope.stream,
+                    "version": one.envelope.version,
+                    "event_id": one.envelope.event_id,
+                    "type": one.envelope.type,
+                    "schema_version": one.envelope.schema_version,
+                    "log_epoch": epoch,
+                    "data": data,
+                    "metadata": _metadata(topics[one.envelope.stream], one.envelope),
+                    "recorded_at": now,
+                }
+            )
+            outbox_rows.append(
+                {
+                    "id": one.envelope.event_id,
+                    "aggregatetype": topics[one.envelope.stream],
+                    "aggregateid": one.envelope.key,
+                    "type": one.envelope.type,
+                    "payload": data,
+                    "headers": headers,
+                    "recorded_at": now,
+                }
+            )
+        try:
+            await connection.execute(insert(events), event_rows)
+        except IntegrityError as error:
+            first = min(appends, key=lambda one: one.stream)
+            taken = next((one for one in appends if one.stream in str(error.orig)), first)
+            raise ConcurrencyConflict(taken.stream, taken.expected) from error
+        await connection.execute(insert(outbox), outbox_rows)
+        return recorded
+
+    async def load(
+        self, connection: AsyncConnection, decider: Decider[C, S, E], aggregate_id: str
+    ) -> Loaded[S]:
+        """Return the state of an aggregate, from its newest usable snapshot on."""
+        stream = decider.stream(aggregate_id)
+        state, version = decider.initial, 0
+        found = (
+            await connection.execute(
+                select(snapshots.c.version, snapshots.c.state).where(
+                    snapshots.c.stream == stream, snapshots.c.evolve_version == decider.evolve_version
+                )
+            )
+        ).first()
+        if found is not None:
+            try:
+                state, version = decider.snapshot_adapter.validate_json(found.state), int(found.version)
+            except ValidationError:
+                state, version = decider.initial, 0  # a snapshot is only a shortcut: read the events instead
+        snapshot_version = version
+        rows = await connection.execute(
+            select(events.c.version, events.c.type, events.c.schema_version, events.c.data)
+            .where(events.c.stream == stream, events.c.version > version)
+            .order_by(events.c.version)
+        )
+        for row in rows:
+            state = decider.evolve(state, self.codec.decode(row.type, row.schema_version, row.data))  # type: ignore[arg-type]  # the category holds E only
+            version = int(row.version)
+        return Loaded(state, version, snapshot_version)
+
+    async def snapshot(
+        self, connection: AsyncConnection, decider: Decider[C, S, E], aggregate_id: str, loaded: Loaded[S]
+    ) -> bool:
+        """Store a snapshot if the stream has grown by SNAPSHOT_EVERY events since the last; say whether it did."""
+        if loaded.version - loaded.snapshot_version < SNAPSHOT_EVERY:
+            return False
+        statement = upsert(snapshots).values(
+            stream=decider.stream(aggregate_id),
+            evolve_version=decider.evolve_version,
+            version=loaded.version,
+            state=decider.snapshot_adapter.dump_json(loaded.state).decode(),
+        )
+        await connection.execute(
+            statement.on_duplicate_key_update(
+                evolve_version=statement.inserted.evolve_version,
+                version=statement.inserted.version,
+                state=statement.inserted.state,
+            )
+        )
+        return True
+
+    async def head(self, connection: AsyncConnection, stream: str) -> int:
+        """Return the version at which the stream stands; 0 without events."""
+        found = await connection.scalar(select(func.max(events.c.version)).where(events.c.stream == stream))
+        return int(found or 0)
+
+    async def read(
+        self, connection: AsyncConnection, stream: str, *, after_version: int = 0, limit: int | None = None
+    ) -> list[Recorded]:
+        """Return the events of one stream in order, with their envelopes."""
+        rows = await connection.execute(
+            select(events)
+            .where(events.c.stream == stream, events.c.version > after_version)
+            .order_by(events.c.version)
+            .limit(limit)
+        )
+        return [self.recorded(row) for row in rows]
+
+    def recorded(self, row: Any) -> Recorded:
+        """Return a row of the event table as the event and envelope that it holds."""
+        metadata = orjson.loads(row.metadata)
+        data = orjson.loads(row.data)
+        return Recorded(
+            event=self.codec.decode(row.type, row.schema_version, data),
+            envelope=Envelope(
+                event_id=row.event_id,
+                source=self.source,
+                type=row.type,
+                schema_version=row.schema_version,
+                stream=row.stream,
+                version=row.version,
+                log_epoch=row.log_epoch,
+                key=metadata["key"],
+                time=row.recorded_at.replace(tzinfo=UTC),
+                data=data,
+                correlation_id=metadata["correlation_id"],
+                causation_id=metadata["causation_id"],
+                traceparent=metadata.get("traceparent"),
+                actor=metadata.get("actor"),
+                prerequisites=tuple(Prerequisite(*one) for one in metadata.get("prerequisites", ())),
+            ),
+            global_position=row.global_position,
+        )
+
+
+def stream_versions(recorded: Sequence[Recorded], topics: dict[str, str]) -> list[StreamVersion]:
+    """Return where each stream stands after `recorded`."""
+    heads: dict[str, int] = {}
+    for one in recorded:
+        heads[one.envelope.stream] = one.envelope.version
+    return [StreamVersion(topics[stream], stream, version) for stream, version in heads.items()]
+
+
+def _metadata(topic: str, envelope: Envelope) -> str:
+    fields: dict[str, Any] = {
+        "topic": topic,
+        "key": envelope.key,
+        "correlation_id": envelope.correlation_id,
+        "causation_id": envelope.causation_id,
+    }
+    if envelope.actor is not None:
+        fields["actor"] = envelope.actor
+    if envelope.traceparent is not None:
+        fields["traceparent"] = envelope.traceparent
+    if envelope.prerequisites:
+        fields["prerequisites"] = envelope.prerequisites
+    return orjson.dumps(fields).decode()

@@ -1,0 +1,235 @@
+"""Command execution: one transaction per command or reaction, decided anew when somebody else was faster.
+
+A use case is `async def …(uow: UnitOfWork, …) -> Result`. Everything that it reads to decide and everything that it
+writes goes through the unit of work, so that events, outbox rows, inline views and whatever row the use case claims
+commit together or not at all.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Generic, Protocol, TypeVar
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lms.kernel.database import Database, is_contention
+from lms.kernel.decider import C, Decider, E, S
+from lms.kernel.event import Prerequisite, StreamVersion
+from lms.kernel.eventstore import (
+    Append,
+    Causality,
+    ConcurrencyConflict,
+    EventStore,
+    Loaded,
+    Recorded,
+    stream_versions,
+)
+from lms.kernel.failpoints import failpoint
+from lms.kernel.ids import new_id
+from lms.kernel.metrics import COMMAND_CONFLICTS
+from lms.kernel.projection import Projection, write_views
+
+T = TypeVar("T")
+
+ATTEMPTS = 12
+"""How often a command is decided before its conflict is told to the caller (409)."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Clock(Protocol):
+    """What a unit of work needs of the business clock."""
+
+    def now(self) -> datetime:
+        """Return the business instant, in UTC."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CommandContext:
+    """Who asks, and the trail that the facts will carry."""
+
+    actor: str | None = None
+    correlation_id: str = field(default_factory=new_id)
+    causation_id: str | None = None
+    traceparent: str | None = None
+
+    def causality(self) -> Causality:
+        """Return the trail; a command that nothing caused is its own cause."""
+        return Causality(
+            self.correlation_id, self.causation_id or self.correlation_id, self.actor, self.traceparent
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Handled(Generic[S, E]):
+    """What a command led to: its facts, and the state and stream version after them."""
+
+    events: Sequence[E]
+    state: S
+    version: int
+    stream: str
+
+
+class UnitOfWork:
+    """One MySQL transaction of one command or one reaction.
+
+    `now` and `today` are the business clock's, fixed for the whole unit; `actor` is the id of the person or service
+    account who asks, None for the system itself. `written` names where each stream stands after what was appended.
+    """
+
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        store: EventStore,
+        inline: Sequence[type[Projection]],
+        now: datetime,
+        causality: Causality,
+    ) -> None:
+        self.connection = connection
+        self.store = store
+        self.now = now
+        self.causality = causality
+        self.written: list[StreamVersion] = []
+        self._inline = inline
+        self._after_commit: list[Callable[[], Awaitable[None]]] = []
+
+    @property
+    def today(self) -> date:
+        """The business date, in UTC."""
+        return self.now.date()
+
+    @property
+    def actor(self) -> str | None:
+        """Who asks."""
+        return self.causality.actor
+
+    async def load(self, decider: Decider[C, S, E], aggregate_id: str) -> Loaded[S]:
+        """Return an aggregate's state and version (0: it has no events yet)."""
+        return await self.store.load(self.connection, decider, aggregate_id)
+
+    async def handle(
+        self,
+        decider: Decider[C, S, E],
+        aggregate_id: str,
+        command: C,
+        *,
+        key: str,
+        prerequisites: tuple[Prerequisite, ...] = (),
+    ) -> Handled[S, E]:
+        """Load the aggregate, decide the command and append what follows.
+
+        `key` is the Kafka key of the facts: the employee whom they concern, else the aggregate's own id. A DomainError
+        of the decider passes through; nothing is then written.
+        """
+        loaded = await self.load(decider, aggregate_id)
+        decided = list(decider.decide(command, loaded.state))
+        stream = decider.stream(aggregate_id)
+        if not decided:
+            return Handled(decided, loaded.state, loaded.version, stream)
+        version = await self.append(
+            decider, aggregate_id, loaded.version, decided, key=key, prerequisites=prerequisites
+        )
+        state = decider.fold(decided, loaded.state)
+        await self.store.snapshot(
+            self.connection, decider, aggregate_id, Loaded(state, version, loaded.snapshot_version)
+        )
+        return Handled(decided, state, version, stream)
+
+    async def append(
+        self,
+        decider: Decider[C, S, E],
+        aggregate_id: str,
+        expected: int,
+        events: Sequence[E],
+        *,
+        key: str,
+        prerequisites: tuple[Prerequisite, ...] = (),
+    ) -> int:
+        """Append facts to a stream that stands at `expected`, with outbox rows and inline views; return its version.
+
+        Raises ConcurrencyConflict when the stream has moved on; the executor then decides the whole command anew.
+        """
+        stream = decider.stream(aggregate_id)
+        await self.append_all([Append(decider.topic, stream, key, expected, events, prerequisites)])
+        return expected + len(events)
+
+    async def append_all(self, appends: Sequence[Append]) -> list[Recorded]:
+        """Append facts to several streams at once, in the order of their names."""
+        recorded = await self.store.append(self.connection, appends, self.causality)
+        topics = {append.stream: append.topic for append in appends}
+        self.written.extend(stream_versions(recorded, topics))
+        if self._inline:
+            await write_views(
+                self.connection, self._inline, [(one.event, one.envelope) for one in recorded]
+            )
+        return recorded
+
+    def after_commit(self, action: Callable[[], Awaitable[None]]) -> None:
+        """Run `action` once the transaction has committed: for caches and wake-ups, which may be lost."""
+        self._after_commit.append(action)
+
+    async def committed(self) -> None:
+        """Run the actions that waited for the commit; a failing one is logged, for the facts already stand."""
+        for action in self._after_commit:
+            try:
+                await action()
+            except Exception:
+                _log.warning("an action after the commit failed", exc_info=True)
+
+
+class Executor:
+    """Runs use cases, each in a transaction of its own."""
+
+    def __init__(
+        self,
+        database: Database,
+        store: EventStore,
+        clock: Clock,
+        *,
+        inline: Sequence[type[Projection]] = (),
+        on_commit: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._clock = clock
+        self._inline = tuple(inline)
+        self._on_commit = on_commit
+
+    def unit_of_work(self, connection: AsyncConnection, causality: Causality) -> UnitOfWork:
+        """Return a unit of work in a transaction that the caller commits (the consumer runner does)."""
+        return UnitOfWork(connection, self._store, self._inline, self._clock.now(), causality)
+
+    async def run(
+        self, use_case: Callable[[UnitOfWork], Awaitable[T]], *, context: CommandContext | None = None
+    ) -> T:
+        """Run a use case and commit it; when it lost a race or a deadlock, run it again from the beginning.
+
+        After ATTEMPTS lost races the last ConcurrencyConflict is raised (409). DomainErrors pass through with nothing
+        written. When the connection breaks during the commit the outcome is unknown: the driver's error is raised
+        (503), and the caller repeats the command with the same idempotency key.
+        """
+        causality = (context or CommandContext()).causality()
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                async with self._database.transaction() as connection:
+                    unit = self.unit_of_work(connection, causality)
+                    result = await use_case(unit)
+                    failpoint("command.before-commit")
+            except Exception as error:
+                lost_race = isinstance(error, ConcurrencyConflict) or is_contention(error)
+                if not lost_race or attempt >= ATTEMPTS:
+                    raise
+                COMMAND_CONFLICTS.inc()
+                await asyncio.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.1)))  # noqa: S311  # jitter, no secret
+                continue
+            failpoint("command.after-commit")
+            if unit.written:
+                self._on_commit()
+            await unit.committed()
+            return result

@@ -1,0 +1,74 @@
+"""Schema migrations of a service, by alembic, run by the process itself (`--migrate`) or by a deployment's job.
+
+A service's `migrations/` folder holds `env.py` (one import and one call) and `versions/`. Migrations only expand what
+the running version uses; what nobody uses any more is contracted a release later.
+"""
+
+from pathlib import Path
+
+from alembic import command, context
+from alembic.config import Config
+from alembic.operations import Operations
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, insert, select, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lms.kernel.schema import log, metadata
+
+_LOCK_SECONDS = 120
+
+
+def _config(folder: Path, url: str) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.attributes["url"] = url
+    return config
+
+
+def migrate(folder: Path, url: str) -> None:
+    """Bring the schema at `url` to the newest version of `folder`; a second process that does the same waits."""
+    command.upgrade(_config(folder, url), "head")
+
+
+def newest(folder: Path) -> str | None:
+    """Return the newest revision that the code knows; None without migrations."""
+    return ScriptDirectory(str(folder)).get_current_head()
+
+
+async def applied(connection: AsyncConnection) -> str | None:
+    """Return the revision at which the schema stands; None when it was never migrated."""
+    try:
+        found = await connection.scalar(text("SELECT version_num FROM alembic_version"))
+    except ProgrammingError:
+        return None
+    return None if found is None else str(found)
+
+
+def run_environment() -> None:
+    """Run inside alembic's `env.py`: connect, take the migration lock, apply."""
+    url = make_url(context.config.attributes["url"]).set(drivername="mysql+pymysql")
+    engine = create_engine(url.update_query_dict({"charset": "utf8mb4"}))
+    lock = f"lms-migrate-{url.database}"
+    with engine.connect() as connection:
+        if not connection.scalar(text("SELECT GET_LOCK(:lock, :wait)"), {"lock": lock, "wait": _LOCK_SECONDS}):
+            raise TimeoutError(
+                f"Another process has been migrating {url.database} for {_LOCK_SECONDS} s; look for it and retry."
+            )
+        try:
+            context.configure(connection=connection, transaction_per_migration=True)
+            with context.begin_transaction():
+                context.run_migrations()
+            connection.commit()
+        finally:
+            connection.execute(text("SELECT RELEASE_LOCK(:lock)"), {"lock": lock})
+    engine.dispose()
+
+
+def create_kernel_tables(operations: Operations) -> None:
+    """Create the kernel's tables in a service's first migration."""
+    bind = operations.get_bind()
+    metadata.create_all(bind)
+    if bind.scalar(select(log.c.id)) is None:
+        bind.execute(insert(log).values(id=1, log_epoch=1))

@@ -1,0 +1,223 @@
+"""The outbox relay: brings committed facts to Kafka, in order, at least once.
+
+Facts are written to `outbox` in the transaction of their events. One relay per service publishes them at a time; it
+holds a lease by the database's clock with an epoch that rises with every change of holder. A row is deleted only after
+the broker acknowledged it, in a transaction that checks the epoch. A holder that slept past its lease may repeat facts
+on the wire (consumers skip them by their stream version) but can never lose one.
+
+Rows are read by what is unpublished, not by `position > last`: auto-increment values commit out of order, and whoever
+remembers a position loses the row that commits late. Facts of one stream commit in the order of their positions, for
+each append needs its predecessor committed; so order per stream holds.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+import structlog
+from sqlalchemy import delete, func, select, text
+from sqlalchemy.dialects.mysql import insert as upsert
+
+from lms.kernel.database import Database, is_transient
+from lms.kernel.failpoints import failpoint
+from lms.kernel.ids import new_id
+from lms.kernel.kafka import Producer
+from lms.kernel.metrics import OUTBOX_OLDEST_AGE, OUTBOX_PENDING, RELAYED
+from lms.kernel.schema import outbox, relay_lease
+
+BATCH = 500
+LEASE = timedelta(seconds=5)
+POLL = 1.0
+PARTITION_HEADER = "lms-partition"
+"""In an outbox row's headers only: the partition to write to, for facts that go to every partition."""
+
+_log = structlog.get_logger(__name__)
+
+
+class LeaseLost(Exception):
+    """Another copy relays now."""
+
+
+class Relay:
+    """Publishes one service's outbox; every copy of the service runs one, and one of them holds the lease."""
+
+    def __init__(self, database: Database, producer: Producer, service: str) -> None:
+        self._database = database
+        self._producer = producer
+        self._service = service
+        self._holder = f"{socket.gethostname()[:30]}.{os.getpid()}.{new_id()[-8:]}"
+        self._epoch: int | None = None
+        self._renew_at = 0.0
+        self._measure_at = 0.0
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._task: asyncio.Task[None] | None = None
+
+    def wake(self) -> None:
+        """Tell the relay that there is something to publish; without it the relay looks once a second."""
+        self._wake.set()
+
+    def start(self) -> None:
+        """Run in the background until `stop`."""
+        self._task = asyncio.create_task(self._run(), name=f"{self._service} outbox relay")
+
+    @property
+    def holds_lease(self) -> bool:
+        """Whether this copy is the one that publishes, as far as it knows."""
+        return self._epoch is not None
+
+    async def stop(self, *, flush: float = 2.0) -> None:
+        """Publish what is left, for at most `flush` seconds, and give the lease back."""
+        self._stopping = True
+        self._wake.set()
+        if self._task is not None:
+            with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+                await asyncio.wait_for(self._task, flush)
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(self._release(), 1.0)
+
+    async def _run(self) -> None:
+        pause = 0.05
+        while True:
+            try:
+                if not await self._hold():
+                    if self._stopping:
+                        return
+                    await self._sleep(POLL)
+                    continue
+                published = await self._publish_batch()
+                pause = 0.05
+            except LeaseLost:
+                _log.info("the outbox lease went to another copy", holder=self._holder)
+                self._epoch = None
+                continue
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                if not is_transient(error):
+                    _log.warning("the outbox relay could not publish; it tries again", exc_info=True)
+                else:
+                    _log.warning("the outbox relay waits for its database or broker", reason=str(error)[:200])
+                if self._stopping:
+                    return
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 2.0)
+                continue
+            if published == 0:
+                if self._stopping:
+                    return
+                await self._sleep(POLL)
+
+    async def _sleep(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), seconds)
+        self._wake.clear()
+
+    async def _hold(self) -> bool:
+        """Renew the lease or take a free one; say whether this copy may publish."""
+        seconds = LEASE.total_seconds()
+        if self._epoch is not None and time.monotonic() < self._renew_at:
+            return True
+        renew_at = time.monotonic() + seconds / 2
+        async with self._database.transaction() as connection:
+            if self._epoch is not None:
+                renewed = await connection.execute(
+                    text(
+                        "UPDATE relay_lease SET expires_at = NOW(6) + INTERVAL :seconds SECOND"
+                        " WHERE id = 1 AND holder = :holder AND epoch = :epoch"
+                    ),
+                    {"seconds": seconds, "holder": self._holder, "epoch": self._epoch},
+                )
+                if renewed.rowcount:
+                    self._renew_at = renew_at
+                    return True
+                self._epoch = None
+            await connection.execute(
+                upsert(relay_lease)
+                .values(id=1, holder="", epoch=0, expires_at=func.now(6))
+                .prefix_with("IGNORE")
+            )
+            taken = await connection.execute(
+                text(
+                    "UPDATE relay_lease SET holder = :holder, epoch = epoch + 1,"
+                    " expires_at = NOW(6) + INTERVAL :seconds SECOND WHERE id = 1 AND expires_at <= NOW(6)"
+                ),
+                {"seconds": seconds, "holder": self._holder},
+            )
+            if not taken.rowcount:
+                return False
+            self._epoch = int(
+                await connection.scalar(select(relay_lease.c.epoch).where(relay_lease.c.id == 1)) or 0
+            )
+            self._renew_at = renew_at
+            _log.info("this copy relays the outbox", holder=self._holder, epoch=self._epoch)
+            return True
+
+    async def _release(self) -> None:
+        if self._epoch is None:
+            return
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                text(
+                    "UPDATE relay_lease SET expires_at = NOW(6)"
+                    " WHERE id = 1 AND holder = :holder AND epoch = :epoch"
+                ),
+                {"holder": self._holder, "epoch": self._epoch},
+            )
+
+    async def _publish_batch(self) -> int:
+        async with self._database.read() as connection:
+            rows = (await connection.execute(select(outbox).order_by(outbox.c.position).limit(BATCH))).all()
+            if not rows:
+                OUTBOX_PENDING.labels(self._service).set(0)
+                OUTBOX_OLDEST_AGE.labels(self._service).set(0)
+                return 0
+            if time.monotonic() >= self._measure_at:
+                self._measure_at = time.monotonic() + POLL
+                pending = await connection.scalar(select(func.count()).select_from(outbox))
+                age = datetime.now(UTC) - rows[0].recorded_at.replace(tzinfo=UTC)
+                OUTBOX_PENDING.labels(self._service).set(pending or 0)
+                OUTBOX_OLDEST_AGE.labels(self._service).set(max(0.0, age.total_seconds()))
+        failpoint("relay.after-read")
+        await self._send(rows)
+        failpoint("relay.after-publish")
+        await self._mark([row.position for row in rows])
+        failpoint("relay.after-mark")
+        RELAYED.labels(self._service).inc(len(rows))
+        return len(rows)
+
+    async def _send(self, rows: Sequence[Any]) -> None:
+        """Send in order; a fact with its own partition (one that closes what came before it) waits for the others."""
+        ordinary: list[tuple[str, str, str, dict[str, str], int | None]] = []
+        for row in rows:
+            headers: dict[str, str] = orjson.loads(row.headers)
+            partition = headers.pop(PARTITION_HEADER, None)
+            message = (
+                row.aggregatetype,
+                row.aggregateid,
+                row.payload,
+                headers,
+                None if partition is None else int(partition),
+            )
+            if partition is not None and ordinary:
+                await self._producer.send_all(ordinary)
+                ordinary = []
+            ordinary.append(message)
+        await self._producer.send_all(ordinary)
+
+    async def _mark(self, positions: Sequence[int]) -> None:
+        async with self._database.transaction() as connection:
+            epoch = await connection.scalar(
+                select(relay_lease.c.epoch)
+                .where(relay_lease.c.id == 1, relay_lease.c.holder == self._holder)
+                .with_for_update()
+            )
+            if epoch != self._epoch:
+                raise LeaseLost
+            await connection.execute(delete(outbox).where(outbox.c.position.in_(positions)))

@@ -1,0 +1,347 @@
+"""A service: its literal wiring, and the process that runs it.
+
+`main.py` of a service is one `Service(...)` and `run(SERVICE)`. The process serves HTTP (role `api`), relays the
+outbox, runs the consumers and the periodic jobs (role `worker`), or does both (role `all`, the embedded form). On
+SIGTERM it leaves in order: unready, stop accepting, finish what is in hand, stop fetching, flush the relay, leave the
+consumer groups, close the pools.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvicorn
+from fastapi import APIRouter, FastAPI
+from pydantic_settings import BaseSettings
+from redis.asyncio import Redis
+from sqlalchemy import func, text
+from sqlalchemy.dialects.mysql import insert as upsert
+
+from lms.kernel.clock import BusinessClock
+from lms.kernel.consumer import Consumer, ConsumerRunner, dead_letter_topic
+from lms.kernel.database import Database
+from lms.kernel.decider import Decider
+from lms.kernel.event import Codec, Event, Upcaster
+from lms.kernel.eventstore import EventStore
+from lms.kernel.execution import Executor
+from lms.kernel.http import create_app
+from lms.kernel.ids import new_id
+from lms.kernel.kafka import Producer, Topic, declare
+from lms.kernel.keyring import Keyring
+from lms.kernel.logs import configure_logs
+from lms.kernel.migrations import migrate
+from lms.kernel.outbox import Relay
+from lms.kernel.projection import Projection
+from lms.kernel.schema import job_leases
+from lms.kernel.settings import KernelSettings, load_settings
+
+_log = structlog.get_logger(__name__)
+
+SHUTDOWN_SECONDS = 4.0
+"""How long a stop may take in all; the supervisor kills after five."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Periodic work that one copy of the service does at a time. It must be harmless to repeat."""
+
+    name: str
+    every: timedelta
+    run: "Callable[[Runtime], Awaitable[None]]"
+
+
+class NoSettings(BaseSettings):
+    """The settings of a service that has none of its own."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """Everything that makes up one service, named literally.
+
+    `publishes` are the topics that its events go to; `inline` are the views written in the command's own transaction;
+    `examples` hold one instance of each event, for the
+    contracts.
+    """
+
+    name: str
+    settings: type[BaseSettings] = NoSettings
+    events: tuple[type[Event], ...] = ()
+    examples: tuple[Event, ...] = ()
+    upcasters: Mapping[tuple[str, int], Upcaster] = field(default_factory=dict)
+    deciders: tuple[Decider[Any, Any, Any], ...] = ()
+    publishes: tuple[str, ...] = ()
+    inline: tuple[type[Projection], ...] = ()
+    consumers: tuple[Consumer, ...] = ()
+    routers: tuple[APIRouter, ...] = ()
+    jobs: tuple[Job, ...] = ()
+    on_start: "Callable[[Runtime], Awaitable[None]] | None" = None
+    migrations: Path | None = None
+
+    @property
+    def subscribes(self) -> tuple[str, ...]:
+        """The topics that its consumers read, each once."""
+        return tuple(sorted({topic for consumer in self.consumers for topic in consumer.topics}))
+
+    def topics(self) -> list[Topic]:
+        """Return the topics that must exist before the service starts."""
+        names = {*self.publishes, *self.subscribes}
+        names |= {dead_letter_topic(self.name, consumer.name) for consumer in self.consumers}
+        return [Topic(name) for name in sorted(names)]
+
+
+class Runtime:
+    """The parts of one running process: what handlers, consumers and jobs share. Built once, in `run`."""
+
+    def __init__(self, service: Service, kernel: KernelSettings, settings: Any) -> None:
+        self.service = service
+        self.kernel = kernel
+        self.settings = settings
+        self.ready = False
+        self.codec = Codec(service.events, service.upcasters)
+        self.database = Database(kernel.database_url.get_secret_value(), pool_size=kernel.lms_database_pool)
+        self.redis: Redis = Redis.from_url(
+            kernel.redis_url.get_secret_value(), socket_timeout=2, socket_connect_timeout=2
+        )
+        self.clock = BusinessClock(self.redis, production=kernel.production)
+        self.store = EventStore(service.name, self.codec)
+        self.producer = Producer(kernel.kafka_bootstrap_servers, client_id=f"lms-{service.name}")
+        self.relay = Relay(self.database, self.producer, service.name)
+        self.executor = Executor(
+            self.database, self.store, self.clock, inline=service.inline, on_commit=self._committed
+        )
+        self.keyring = Keyring(self.database, kernel.encryption_key.get_secret_value())
+        self.runners = [ConsumerRunner(self, consumer) for consumer in service.consumers]
+        self._relays = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._wake_pending = False
+
+    @property
+    def _channel(self) -> str:
+        return f"lms:outbox:{self.service.name}"
+
+    def _committed(self) -> None:
+        """Wake the relay: this copy's if it holds the lease, else the holder's through Redis."""
+        if self._relays:
+            self.relay.wake()
+        if not self.relay.holds_lease and not self._wake_pending:
+            self._wake_pending = True
+            self.spawn(self._wake_others(), "wake the outbox relay")
+
+    async def _wake_others(self) -> None:
+        self._wake_pending = False
+        with contextlib.suppress(Exception):  # the relay looks once a second anyway
+            await self.redis.publish(self._channel, b"1")
+
+    async def _listen_for_wakes(self) -> None:
+        while True:
+            try:
+                async with self.redis.pubsub() as channel:
+                    await channel.subscribe(self._channel)
+                    while True:
+                        if await channel.get_message(ignore_subscribe_messages=True, timeout=5.0):
+                            self.relay.wake()
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # Redis is away: the relay polls
+                _log.debug("no wake-ups through Redis", reason=str(error)[:200])
+                await asyncio.sleep(1.0)
+
+    def spawn(self, work: Any, name: str) -> None:
+        """Run a coroutine in the background until the process stops."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def start(self, *, worker: bool) -> None:
+        """Start the clock and, as a worker, the relay, the consumers and the jobs."""
+        await self.clock.start()
+        if worker:
+            self._relays = True
+            self.relay.start()
+            self.spawn(self._listen_for_wakes(), "listen for outbox wake-ups")
+            for runner in self.runners:
+                self.spawn(runner.run(), f"consumer {runner.consumer.name}")
+            for job in self.service.jobs:
+                self.spawn(self._run_job(job), f"job {job.name}")
+        if self.service.on_start is not None:
+            self.spawn(self._on_start(self.service.on_start), "on start")
+        self.ready = True
+
+    async def _on_start(self, action: "Callable[[Runtime], Awaitable[None]]") -> None:
+        pause = 0.2
+        while True:
+            try:
+                await action(self)
+            except Exception:
+                _log.warning("the service's start-up work failed; it is tried again", exc_info=True)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 10.0)
+            else:
+                return
+
+    async def stop(self) -> None:
+        """Stop fetching, finish the batch in hand, flush the relay, leave the groups, close the pools."""
+        self.ready = False
+        await asyncio.gather(*(runner.stop() for runner in self.runners), return_exceptions=True)
+        if self._relays:
+            await self.relay.stop(flush=1.0)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for close in (self.producer.stop(), self.clock.stop(), self.redis.aclose(), self.database.close()):
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(close, 1.0)
+
+    async def _run_job(self, job: Job) -> None:
+        holder = f"{socket.gethostname()[:30]}.{os.getpid()}.{new_id()[-8:]}"
+        lease = 30
+        while True:
+            try:
+                if await self._take_job(job.name, holder, lease):
+                    renewal = asyncio.create_task(self._keep_job(job.name, holder, lease))
+                    try:
+                        await job.run(self)
+                    finally:
+                        renewal.cancel()
+                        await self._give_job_back(job.name, holder)
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                _log.warning("a periodic job failed; it runs again", job=job.name, exc_info=True)
+            await asyncio.sleep(job.every.total_seconds())
+
+    async def _take_job(self, job: str, holder: str, seconds: int) -> bool:
+        async with self.database.transaction() as connection:
+            await connection.execute(
+                upsert(job_leases)
+                .values(job=job, holder="", expires_at=func.now(6))
+                .prefix_with("IGNORE")
+            )
+            taken = await connection.execute(
+                text(
+                    "UPDATE job_leases SET holder = :holder, expires_at = NOW(6) + INTERVAL :seconds SECOND"
+                    " WHERE job = :job AND (expires_at <= NOW(6) OR holder = :holder)"
+                ),
+                {"job": job, "holder": holder, "seconds": seconds},
+            )
+            return bool(taken.rowcount)
+
+    async def _keep_job(self, job: str, holder: str, seconds: int) -> None:
+        while True:
+            await asyncio.sleep(seconds / 3)
+            with contextlib.suppress(Exception):
+                await self._take_job(job, holder, seconds)
+
+    async def _give_job_back(self, job: str, holder: str) -> None:
+        async with self.database.transaction() as connection:
+            await connection.execute(
+                text("UPDATE job_leases SET expires_at = NOW(6) WHERE job = :job AND holder = :holder"),
+                {"job": job, "holder": holder},
+            )
+
+
+def application(runtime: Runtime) -> FastAPI:
+    """Return the service's HTTP application."""
+    return create_app(runtime, runtime.service.routers, title=f"LMS {runtime.service.name}")
+
+
+async def serve(service: Service, kernel: KernelSettings, settings: Any, *, role: str) -> None:
+    """Run the process until SIGTERM or SIGINT."""
+    runtime = Runtime(service, kernel, settings)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    server = HttpServer(application(runtime), kernel.lms_host, kernel.lms_port)
+    await runtime.start(worker=role in {"all", "worker"})
+    await server.start()
+    _log.info("the service is up", service=service.name, role=role, port=kernel.lms_port)
+    waiting = asyncio.create_task(stop.wait())
+    await asyncio.wait({waiting, server.task}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    runtime.ready = False
+    _log.info("the service stops", service=service.name)
+    await server.stop()
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(runtime.stop(), SHUTDOWN_SECONDS)
+
+
+class HttpServer:
+    """uvicorn inside our own event loop, without its signal handlers: the process stops in our order."""
+
+    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                host=host,
+                port=port,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=2,
+                timeout_keep_alive=75,
+                server_header=False,
+                date_header=True,
+            )
+        )
+        self.task: asyncio.Task[None]
+
+    async def start(self) -> None:
+        """Listen; return once the port is open. Raises SystemExit when it is taken."""
+        self._server.config.load()
+        self._server.lifespan = self._server.config.lifespan_class(self._server.config)
+        self.task = asyncio.create_task(self._serve())
+        while not self._server.started and not self.task.done():
+            await asyncio.sleep(0.005)
+        if self.task.done():
+            await self.task
+
+    async def _serve(self) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._server._serve(None)  # noqa: SLF001  # serve() would replace our signal handlers
+
+    async def stop(self) -> None:
+        """Stop accepting and let requests in hand finish, for at most two seconds."""
+        self._server.should_exit = True
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.task, 3.0)
+
+
+def _arguments(service: Service, arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=f"lms-{service.name}", description=f"The LMS {service.name} service.")
+    parser.add_argument("--role", choices=("all", "api", "worker"), default="all", help="which parts to run")
+    parser.add_argument("--migrate", action="store_true", help="bring the schema up to date and exit")
+    parser.add_argument("--topics", action="store_true", help="declare the Kafka topics and exit")
+    return parser.parse_args(arguments)
+
+
+def run(service: Service, arguments: Sequence[str] | None = None) -> None:
+    """Read the settings, then migrate, declare topics or serve, as the command line says."""
+    chosen = _arguments(service, arguments)
+    kernel = load_settings(KernelSettings)
+    settings = load_settings(service.settings)
+    configure_logs(service.name, kernel.lms_log_level)
+    if chosen.migrate or chosen.topics:
+        if chosen.migrate and service.migrations is not None:
+            migrate(service.migrations, kernel.migration_url())
+        if chosen.topics:
+            asyncio.run(declare(kernel.kafka_bootstrap_servers, service.topics()))
+        return
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn_loop(serve(service, kernel, settings, role=chosen.role))
+
+
+def uvicorn_loop(main: Any) -> None:
+    """Run on uvloop, which is what the figures in docs/benchmarks.md were measured on."""
+    import uvloop
+
+    uvloop.run(main)

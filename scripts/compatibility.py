@@ -29,8 +29,7 @@ def _compare(
     required_before, required_now = set(old.get("required", ())), set(new.get("required", ()))
     changes += [f"{path}/{name}: was removed" for name in sorted(old_fields.keys() - new_fields.keys())]
     changes += [
-        f"{path}/{name}: is new and required"
-        for name in sorted((new_fields.keys() - old_fields.keys()) & required_now)
+        f"{path}/{name}: is new and required" for name in sorted((new_fields.keys() - old_fields.keys()) & required_now)
     ]
     changes += [
         f"{path}/{name}: was always there and is now optional"

@@ -11,8 +11,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from lms.kernel.event import Event
 from scripts import services
+
+from lms.kernel.event import Event
 
 FOLDER = Path(__file__).parents[1] / "shared" / "contracts"
 
@@ -50,7 +51,7 @@ def main() -> None:
         target = FOLDER / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
-    print(f"{FOLDER}: {sum(1 for _ in FOLDER.rglob('*.json'))} contracts")  # noqa: T201  # a command's answer
+    print(f"{FOLDER}: {sum(1 for _ in FOLDER.rglob('*.json'))} contracts")  # a command's answer
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripts import compatibility, contracts, services
 
 from lms.kernel.event import ForeignEvent
 from lms.kernel.service import Service
-from scripts import compatibility, contracts, services
 
 SERVICES = services.load()
 ROOT = Path(__file__).parents[2]

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Generic
 
 import orjson
+from lms.kernel.failpoints import disabled
 from pydantic import ValidationError
 from sqlalchemy import func, insert, select
 from sqlalchemy.dialects.mysql import insert as upsert
@@ -19,7 +20,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from lms.kernel.cloudevents import encode_headers
 from lms.kernel.decider import C, Decider, E, S
 from lms.kernel.event import Codec, Envelope, Event, Prerequisite, StreamVersion
-from lms.kernel.failpoints import disabled
 from lms.kernel.ids import new_id
 from lms.kernel.schema import events, log, outbox, snapshots
 
@@ -170,9 +170,7 @@ class EventStore:
         await connection.execute(insert(outbox), outbox_rows)
         return recorded
 
-    async def load(
-        self, connection: AsyncConnection, decider: Decider[C, S, E], aggregate_id: str
-    ) -> Loaded[S]:
+    async def load(self, connection: AsyncConnection, decider: Decider[C, S, E], aggregate_id: str) -> Loaded[S]:
         """Return the state of an aggregate, from its newest usable snapshot on."""
         stream = decider.stream(aggregate_id)
         state, version = decider.initial, 0

@@ -13,6 +13,8 @@ from datetime import date, datetime
 from typing import Generic, Protocol, TypeVar
 
 import structlog
+from lms.kernel.failpoints import failpoint
+from lms.kernel.projection import Projection, write_views
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.database import Database, is_contention
@@ -27,10 +29,8 @@ from lms.kernel.eventstore import (
     Recorded,
     stream_versions,
 )
-from lms.kernel.failpoints import failpoint
 from lms.kernel.ids import new_id
 from lms.kernel.metrics import COMMAND_CONFLICTS
-from lms.kernel.projection import Projection, write_views
 
 T = TypeVar("T")
 
@@ -59,9 +59,7 @@ class CommandContext:
 
     def causality(self) -> Causality:
         """Return the trail; a command that nothing caused is its own cause."""
-        return Causality(
-            self.correlation_id, self.causation_id or self.correlation_id, self.actor, self.traceparent
-        )
+        return Causality(self.correlation_id, self.causation_id or self.correlation_id, self.actor, self.traceparent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +161,7 @@ class UnitOfWork:
         topics = {append.stream: append.topic for append in appends}
         self.written.extend(stream_versions(recorded, topics))
         if self._inline:
-            await write_views(
-                self.connection, self._inline, [(one.event, one.envelope) for one in recorded]
-            )
+            await write_views(self.connection, self._inline, [(one.event, one.envelope) for one in recorded])
         return recorded
 
     def after_commit(self, action: Callable[[], Awaitable[None]]) -> None:
@@ -203,9 +199,7 @@ class Executor:
         """Return a unit of work in a transaction that the caller commits (the consumer runner does)."""
         return UnitOfWork(connection, self._store, self._inline, self._clock.now(), causality)
 
-    async def run(
-        self, use_case: Callable[[UnitOfWork], Awaitable[T]], *, context: CommandContext | None = None
-    ) -> T:
+    async def run(self, use_case: Callable[[UnitOfWork], Awaitable[T]], *, context: CommandContext | None = None) -> T:
         """Run a use case and commit it; when it lost a race or a deadlock, run it again from the beginning.
 
         After ATTEMPTS lost races the last ConcurrencyConflict is raised (409). DomainErrors pass through with nothing

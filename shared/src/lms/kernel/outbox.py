@@ -21,13 +21,13 @@ from typing import Any
 
 import orjson
 import structlog
+from lms.kernel.failpoints import failpoint
+from lms.kernel.kafka import Producer
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.mysql import insert as upsert
 
 from lms.kernel.database import Database, is_transient
-from lms.kernel.failpoints import failpoint
 from lms.kernel.ids import new_id
-from lms.kernel.kafka import Producer
 from lms.kernel.metrics import OUTBOX_OLDEST_AGE, OUTBOX_PENDING, RELAYED
 from lms.kernel.schema import outbox, relay_lease
 
@@ -139,9 +139,7 @@ class Relay:
                     return True
                 self._epoch = None
             await connection.execute(
-                upsert(relay_lease)
-                .values(id=1, holder="", epoch=0, expires_at=func.now(6))
-                .prefix_with("IGNORE")
+                upsert(relay_lease).values(id=1, holder="", epoch=0, expires_at=func.now(6)).prefix_with("IGNORE")
             )
             taken = await connection.execute(
                 text(
@@ -152,9 +150,7 @@ class Relay:
             )
             if not taken.rowcount:
                 return False
-            self._epoch = int(
-                await connection.scalar(select(relay_lease.c.epoch).where(relay_lease.c.id == 1)) or 0
-            )
+            self._epoch = int(await connection.scalar(select(relay_lease.c.epoch).where(relay_lease.c.id == 1)) or 0)
             self._renew_at = renew_at
             _log.info("this copy relays the outbox", holder=self._holder, epoch=self._epoch)
             return True
@@ -164,10 +160,7 @@ class Relay:
             return
         async with self._database.transaction() as connection:
             await connection.execute(
-                text(
-                    "UPDATE relay_lease SET expires_at = NOW(6)"
-                    " WHERE id = 1 AND holder = :holder AND epoch = :epoch"
-                ),
+                text("UPDATE relay_lease SET expires_at = NOW(6) WHERE id = 1 AND holder = :holder AND epoch = :epoch"),
                 {"holder": self._holder, "epoch": self._epoch},
             )
 

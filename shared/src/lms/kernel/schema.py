@@ -13,7 +13,6 @@ from sqlalchemy import (
     Integer,
     MetaData,
     SmallInteger,
-
     Table,
     UniqueConstraint,
 )
@@ -192,4 +191,3 @@ view_generations = Table(
     **_TABLE,
 )
 """The generation of each view that queries read; a view without a row reads generation 1."""
-

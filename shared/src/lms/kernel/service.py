@@ -21,28 +21,28 @@ from typing import Any
 import structlog
 import uvicorn
 from fastapi import APIRouter, FastAPI
+from lms.kernel.clock import BusinessClock
+from lms.kernel.consumer import Consumer, ConsumerRunner, dead_letter_topic
+from lms.kernel.http import create_app
+from lms.kernel.kafka import Producer, Topic, declare
+from lms.kernel.keyring import Keyring
+from lms.kernel.logs import configure_logs
+from lms.kernel.projection import Projection
+from lms.kernel.settings import KernelSettings, load_settings
 from pydantic_settings import BaseSettings
 from redis.asyncio import Redis
 from sqlalchemy import func, text
 from sqlalchemy.dialects.mysql import insert as upsert
 
-from lms.kernel.clock import BusinessClock
-from lms.kernel.consumer import Consumer, ConsumerRunner, dead_letter_topic
 from lms.kernel.database import Database
 from lms.kernel.decider import Decider
 from lms.kernel.event import Codec, Event, Upcaster
 from lms.kernel.eventstore import EventStore
 from lms.kernel.execution import Executor
-from lms.kernel.http import create_app
 from lms.kernel.ids import new_id
-from lms.kernel.kafka import Producer, Topic, declare
-from lms.kernel.keyring import Keyring
-from lms.kernel.logs import configure_logs
 from lms.kernel.migrations import migrate
 from lms.kernel.outbox import Relay
-from lms.kernel.projection import Projection
 from lms.kernel.schema import job_leases
-from lms.kernel.settings import KernelSettings, load_settings
 
 _log = structlog.get_logger(__name__)
 
@@ -222,9 +222,7 @@ class Runtime:
     async def _take_job(self, job: str, holder: str, seconds: int) -> bool:
         async with self.database.transaction() as connection:
             await connection.execute(
-                upsert(job_leases)
-                .values(job=job, holder="", expires_at=func.now(6))
-                .prefix_with("IGNORE")
+                upsert(job_leases).values(job=job, holder="", expires_at=func.now(6)).prefix_with("IGNORE")
             )
             taken = await connection.execute(
                 text(

@@ -11,9 +11,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from scripts import services
-
 from lms.kernel.event import Event
+from scripts import services
 
 FOLDER = Path(__file__).parents[1] / "shared" / "contracts"
 

@@ -65,5 +65,7 @@ def test_the_diagram_in_the_architecture_page_is_what_the_code_says() -> None:
 
 
 def test_the_import_rules_hold() -> None:
-    told = subprocess.run(["lint-imports"], cwd=ROOT, capture_output=True, text=True, check=False)  # the environment's own
+    told = subprocess.run(
+        ["lint-imports"], cwd=ROOT, capture_output=True, text=True, check=False
+    )  # the environment's own
     assert told.returncode == 0, told.stdout + told.stderr

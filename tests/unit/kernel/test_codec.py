@@ -34,7 +34,7 @@ def test_an_event_of_an_older_version_is_lifted() -> None:
 
 
 def test_an_older_version_without_an_upcaster_is_told_by_name() -> None:
-    with pytest.raises(UnknownEventType, match="No upcaster lifts account.deposited from version 1"):
+    with pytest.raises(UnknownEventType, match=r"No upcaster lifts account\.deposited from version 1"):
         Codec((Deposited,)).decode("account.deposited", 1, "{}")
 
 

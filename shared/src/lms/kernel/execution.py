@@ -173,7 +173,7 @@ class UnitOfWork:
         for action in self._after_commit:
             try:
                 await action()
-            except Exception:
+            except Exception:  # noqa: BLE001  # the facts stand, whatever a cache does
                 _log.warning("an action after the commit failed", exc_info=True)
 
 

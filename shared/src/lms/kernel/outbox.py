@@ -86,33 +86,29 @@ class Relay:
         pause = 0.05
         while True:
             try:
-                if not await self._hold():
-                    if self._stopping:
-                        return
-                    await self._sleep(POLL)
-                    continue
-                published = await self._publish_batch()
+                busy = await self._step()
                 pause = 0.05
             except LeaseLost:
                 _log.info("the outbox lease went to another copy", holder=self._holder)
                 self._epoch = None
                 continue
-            except asyncio.CancelledError:
-                raise
-            except Exception as error:
-                if not is_transient(error):
-                    _log.warning("the outbox relay could not publish; it tries again", exc_info=True)
-                else:
-                    _log.warning("the outbox relay waits for its database or broker", reason=str(error)[:200])
+            except Exception as error:  # noqa: BLE001  # nothing may end the relay: what failed is tried again
+                _log.warning(
+                    "the outbox relay tries again", reason=str(error)[:300], exc_info=not is_transient(error)
+                )
                 if self._stopping:
                     return
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 2.0)
                 continue
-            if published == 0:
+            if not busy:
                 if self._stopping:
                     return
                 await self._sleep(POLL)
+
+    async def _step(self) -> bool:
+        """Publish one batch if this copy holds the lease; say whether there may be more at once."""
+        return await self._hold() and await self._publish_batch() > 0
 
     async def _sleep(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -20,6 +20,7 @@ from typing import Any
 
 import structlog
 import uvicorn
+import uvloop
 from fastapi import APIRouter, FastAPI
 from lms.kernel.clock import BusinessClock
 from lms.kernel.consumer import Consumer, ConsumerRunner, dead_letter_topic
@@ -151,7 +152,7 @@ class Runtime:
                             self.relay.wake()
             except asyncio.CancelledError:
                 raise
-            except Exception as error:  # Redis is away: the relay polls
+            except Exception as error:  # noqa: BLE001  # Redis is away: the relay polls
                 _log.debug("no wake-ups through Redis", reason=str(error)[:200])
                 await asyncio.sleep(1.0)
 
@@ -181,7 +182,7 @@ class Runtime:
         while True:
             try:
                 await action(self)
-            except Exception:
+            except Exception:  # noqa: BLE001  # whatever it needs may come later
                 _log.warning("the service's start-up work failed; it is tried again", exc_info=True)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 10.0)
@@ -215,7 +216,7 @@ class Runtime:
                         await self._give_job_back(job.name, holder)
             except asyncio.CancelledError:
                 raise
-            except Exception:
+            except Exception:  # noqa: BLE001  # the next run may succeed; a job is harmless to repeat
                 _log.warning("a periodic job failed; it runs again", job=job.name, exc_info=True)
             await asyncio.sleep(job.every.total_seconds())
 
@@ -298,7 +299,7 @@ class HttpServer:
         self._server.config.load()
         self._server.lifespan = self._server.config.lifespan_class(self._server.config)
         self.task = asyncio.create_task(self._serve())
-        while not self._server.started and not self.task.done():
+        while not self._server.started and not self.task.done():  # noqa: ASYNC110  # uvicorn has no event for it
             await asyncio.sleep(0.005)
         if self.task.done():
             await self.task
@@ -340,6 +341,4 @@ def run(service: Service, arguments: Sequence[str] | None = None) -> None:
 
 def uvicorn_loop(main: Any) -> None:
     """Run on uvloop, which is what the figures in docs/benchmarks.md were measured on."""
-    import uvloop
-
     uvloop.run(main)

@@ -1,0 +1,1 @@
+"""Commands of the repository: contracts, diagram, a new service."""

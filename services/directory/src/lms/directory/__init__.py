@@ -1,1 +1,1 @@
-
+"""The directory service: who works here, and who may do what."""

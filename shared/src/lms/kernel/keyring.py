@@ -1,0 +1,284 @@
+"""The keyring: one data key per person, so that destroying it erases what people wrote, in the log and everywhere.
+
+Personal text is sealed with AES-256-GCM under its subject's data key; events and tables hold only the `Sealed` value.
+Data keys stand in `keyring.data_keys`, wrapped by a key that is derived from ENCRYPTION_KEY. Rotation re-wraps data
+keys and touches no sealed value. Copies of the keys live at most CACHE_SECONDS in a process's memory, so that an
+erasure holds everywhere after that time.
+
+`directory` alone creates and destroys keys, in the transaction of the fact that causes it.
+"""
+
+import time
+from base64 import b64decode, b64encode
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from os import urandom
+from typing import NamedTuple, Self
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from pydantic import BaseModel, ConfigDict
+from sqlalchemy import Column, MetaData, Table, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lms.kernel.database import Database
+from lms.kernel.errors import Conflict
+from lms.kernel.ids import new_id
+from lms.kernel.schema import instant, name, text_name
+
+CACHE_SECONDS = 30.0
+CACHE_KEYS = 10_000
+REWRAP_BATCH = 500
+
+_NONCE = 12
+
+_keyring = MetaData(schema="keyring")
+
+data_keys = Table(
+    "data_keys",
+    _keyring,
+    Column("subject", text_name(80), primary_key=True),
+    Column("key_id", name(36), nullable=False),
+    Column("wrapped_key", name(120), nullable=True),
+    Column("created_at", instant(), nullable=False),
+    Column("destroyed_at", instant(), nullable=True),
+    mysql_engine="InnoDB",
+    mariadb_engine="InnoDB",
+)
+"""One row per person: base64 of nonce and wrapped key, NULL once destroyed. The row stays, so that a restore of an
+older back-up can be told from a person who never had a key."""
+
+DDL = """
+CREATE TABLE IF NOT EXISTS keyring.data_keys (
+  subject VARCHAR(80) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL PRIMARY KEY,
+  key_id VARCHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  wrapped_key VARCHAR(120) CHARACTER SET ascii COLLATE ascii_bin NULL,
+  created_at DATETIME(6) NOT NULL,
+  destroyed_at DATETIME(6) NULL
+) ENGINE=InnoDB
+"""
+"""What directory's first migration executes; the schema `keyring` itself is created with the database users."""
+
+
+class NoKey(Conflict):
+    """The person has no data key: unknown to the directory, or erased."""
+
+    code = "no-data-key"
+
+
+class Tampered(ValueError):
+    """A sealed value or a wrapped key does not open under its own key: it was changed, or the wrong ENCRYPTION_KEY."""
+
+
+class Sealed(BaseModel):
+    """A text that only its subject's data key opens. `sealed` is base64 of nonce and ciphertext."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sealed: str
+    subject: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What unsealing gives when the subject's key was destroyed; all instances are equal."""
+
+    def __str__(self) -> str:
+        return "[erased]"
+
+
+ERASED = Erased()
+
+
+def derive_key(secret: str, purpose: str) -> bytes:
+    """Return 32 bytes for one purpose, by HKDF-SHA-256; the same secret and purpose give the same bytes."""
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=f"lms {purpose}".encode()).derive(secret.encode())
+
+
+class Cipher:
+    """Seals short texts under keys derived from ENCRYPTION_KEY for one purpose; the previous key still opens.
+
+    Raises Tampered for what neither key opens.
+    """
+
+    def __init__(self, purpose: str, secret: str, previous: str | None = None) -> None:
+        self._aeads = [AESGCM(derive_key(one, purpose)) for one in (secret, previous) if one]
+
+    def seal(self, plain: bytes, about: str) -> str:
+        """Return base64 of nonce and ciphertext, bound to `about`."""
+        nonce = urandom(_NONCE)
+        return b64encode(nonce + self._aeads[0].encrypt(nonce, plain, about.encode())).decode()
+
+    def open(self, sealed: str, about: str) -> bytes:
+        """Return the plain bytes of what `seal` returned for the same `about`."""
+        raw = b64decode(sealed)
+        for aead in self._aeads:
+            try:
+                return aead.decrypt(raw[:_NONCE], raw[_NONCE:], about.encode())
+            except InvalidTag:
+                continue
+        raise Tampered("A sealed value does not open; was ENCRYPTION_KEY changed without `rewrap`?")
+
+
+class _Held(NamedTuple):
+    until: float
+    key_id: str
+    aead: AESGCM | None
+
+
+class Keyring:
+    """Seals and unseals with the data keys of people.
+
+    `database` reaches the schema `keyring` (KEYRING_DATABASE_URL, or the service's own user where it was granted
+    SELECT on it).
+    """
+
+    def __init__(self, database: Database, encryption_key: str, previous: str | None = None) -> None:
+        self._database = database
+        self._wrapping = Cipher("keyring", encryption_key, previous)
+        self._held: OrderedDict[str, _Held] = OrderedDict()
+
+    @classmethod
+    def rotating(cls, database: Database, old: str, new: str) -> Self:
+        """Return a keyring that opens what `old` wrapped and wraps with `new`, for `rewrap`."""
+        return cls(database, new, old)
+
+    async def seal(self, subject: str, text: str) -> Sealed:
+        """Seal a text about a person. Raises NoKey for a person without a key, or erased."""
+        held = (await self._keys([subject])).get(subject)
+        if held is None or held.aead is None:
+            raise NoKey("Nothing can be written about this person: no data key exists.")
+        nonce = urandom(_NONCE)
+        ciphertext = held.aead.encrypt(nonce, text.encode(), _about(subject, held.key_id))
+        return Sealed(sealed=b64encode(nonce + ciphertext).decode(), subject=subject, key=held.key_id)
+
+    async def unseal(self, sealed: Sealed) -> str | Erased:
+        """Return the text, or ERASED once the subject's key is gone. Raises Tampered if the value was changed."""
+        return (await self.unseal_all([sealed]))[0]
+
+    async def unseal_all(self, sealed: Sequence[Sealed]) -> list[str | Erased]:
+        """Return the texts of many values in their order, with at most one query."""
+        keys = await self._keys({one.subject for one in sealed})
+        return [_opened(one, keys.get(one.subject)) for one in sealed]
+
+    async def create_key(self, connection: AsyncConnection, subject: str) -> str:
+        """Create a person's key in the caller's transaction; return its id. A person who has one keeps it.
+
+        Raises NoKey for a person whose key was destroyed: an erasure is for ever.
+        """
+        key_id = new_id()
+        try:
+            async with connection.begin_nested():
+                await connection.execute(
+                    insert(data_keys).values(
+                        subject=subject,
+                        key_id=key_id,
+                        wrapped_key=self._wrapping.seal(urandom(32), f"{subject}/{key_id}"),
+                        created_at=datetime.now(UTC),
+                    )
+                )
+        except IntegrityError:
+            row = (
+                await connection.execute(
+                    select(data_keys.c.key_id, data_keys.c.wrapped_key).where(data_keys.c.subject == subject)
+                )
+            ).one()
+            if row.wrapped_key is None:
+                raise NoKey("This person was erased, and cannot be given a data key again.") from None
+            return str(row.key_id)
+        return key_id
+
+    async def destroy(self, connection: AsyncConnection, subject: str) -> bool:
+        """Destroy a person's key in the caller's transaction; say whether there was one to destroy.
+
+        Other processes forget their copy within CACHE_SECONDS; call `forget` after the commit to do so here at once.
+        """
+        done = await connection.execute(
+            update(data_keys)
+            .where(data_keys.c.subject == subject, data_keys.c.wrapped_key.is_not(None))
+            .values(wrapped_key=None, destroyed_at=datetime.now(UTC))
+        )
+        self.forget(subject)
+        return done.rowcount > 0
+
+    def forget(self, subject: str) -> None:
+        """Drop this process's copy of a person's key."""
+        self._held.pop(subject, None)
+
+    async def rewrap(self) -> int:
+        """Wrap every data key anew with the newest ENCRYPTION_KEY; return how many. Sealed values stay as they are.
+
+        Safe to repeat after an interruption: what is wrapped with the newest key already opens as well. A key that is
+        destroyed meanwhile stays destroyed.
+        """
+        last, count = "", 0
+        while True:
+            async with self._database.transaction() as connection:
+                rows = (
+                    await connection.execute(
+                        select(data_keys.c.subject, data_keys.c.key_id, data_keys.c.wrapped_key)
+                        .where(data_keys.c.subject > last, data_keys.c.wrapped_key.is_not(None))
+                        .order_by(data_keys.c.subject)
+                        .limit(REWRAP_BATCH)
+                        .with_for_update()
+                    )
+                ).all()
+                for row in rows:
+                    about = f"{row.subject}/{row.key_id}"
+                    wrapped = self._wrapping.seal(self._wrapping.open(row.wrapped_key, about), about)
+                    await connection.execute(
+                        update(data_keys).where(data_keys.c.subject == row.subject).values(wrapped_key=wrapped)
+                    )
+            if not rows:
+                return count
+            last, count = rows[-1].subject, count + len(rows)
+
+    async def _keys(self, subjects: Iterable[str]) -> dict[str, _Held]:
+        now = time.monotonic()
+        found: dict[str, _Held] = {}
+        missing: list[str] = []
+        for subject in subjects:
+            held = self._held.get(subject)
+            if held is not None and held.until > now:
+                found[subject] = held
+            else:
+                missing.append(subject)
+        if missing:
+            async with self._database.read() as connection:
+                rows = await connection.execute(
+                    select(data_keys.c.subject, data_keys.c.key_id, data_keys.c.wrapped_key).where(
+                        data_keys.c.subject.in_(missing)
+                    )
+                )
+                for row in rows:
+                    found[row.subject] = self._hold(row.subject, row.key_id, row.wrapped_key, now)
+        return found
+
+    def _hold(self, subject: str, key_id: str, wrapped: str | None, now: float) -> _Held:
+        aead = None if wrapped is None else AESGCM(self._wrapping.open(wrapped, f"{subject}/{key_id}"))
+        held = _Held(now + CACHE_SECONDS, key_id, aead)
+        self._held[subject] = held
+        self._held.move_to_end(subject)
+        if len(self._held) > CACHE_KEYS:
+            self._held.popitem(last=False)
+        return held
+
+
+def _opened(sealed: Sealed, held: _Held | None) -> str | Erased:
+    if held is None or held.aead is None or held.key_id != sealed.key:
+        return ERASED
+    raw = b64decode(sealed.sealed)
+    try:
+        return held.aead.decrypt(raw[:_NONCE], raw[_NONCE:], _about(sealed.subject, sealed.key)).decode()
+    except InvalidTag:
+        raise Tampered("A sealed text does not open under its own key: it was changed.") from None
+
+
+def _about(subject: str, key_id: str) -> bytes:
+    return f"{subject}/{key_id}".encode()

@@ -12,7 +12,8 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -22,28 +23,28 @@ import structlog
 import uvicorn
 import uvloop
 from fastapi import APIRouter, FastAPI
-from lms.kernel.clock import BusinessClock
 from lms.kernel.consumer import Consumer, ConsumerRunner, dead_letter_topic
 from lms.kernel.http import create_app
 from lms.kernel.kafka import Producer, Topic, declare
-from lms.kernel.keyring import Keyring
-from lms.kernel.logs import configure_logs
 from lms.kernel.projection import Projection
-from lms.kernel.settings import KernelSettings, load_settings
-from pydantic_settings import BaseSettings
 from redis.asyncio import Redis
 from sqlalchemy import func, text
 from sqlalchemy.dialects.mysql import insert as upsert
 
+from lms.kernel.clock import BusinessClock
 from lms.kernel.database import Database
 from lms.kernel.decider import Decider
 from lms.kernel.event import Codec, Event, Upcaster
 from lms.kernel.eventstore import EventStore
 from lms.kernel.execution import Executor
 from lms.kernel.ids import new_id
+from lms.kernel.keyring import Keyring
+from lms.kernel.logs import configure as configure_logs
 from lms.kernel.migrations import migrate
 from lms.kernel.outbox import Relay
 from lms.kernel.schema import job_leases
+from lms.kernel.settings import BadSettings, KernelSettings, ProcessSettings, load
+from lms.kernel.tracing import configure as configure_tracing
 
 _log = structlog.get_logger(__name__)
 
@@ -60,10 +61,6 @@ class Job:
     run: "Callable[[Runtime], Awaitable[None]]"
 
 
-class NoSettings(BaseSettings):
-    """The settings of a service that has none of its own."""
-
-
 @dataclass(frozen=True)
 class Service:
     """Everything that makes up one service, named literally.
@@ -74,7 +71,7 @@ class Service:
     """
 
     name: str
-    settings: type[BaseSettings] = NoSettings
+    settings: type[ProcessSettings] = KernelSettings
     events: tuple[type[Event], ...] = ()
     examples: tuple[Event, ...] = ()
     upcasters: Mapping[tuple[str, int], Upcaster] = field(default_factory=dict)
@@ -99,30 +96,78 @@ class Service:
         return [Topic(name) for name in sorted(names)]
 
 
-class Runtime:
-    """The parts of one running process: what handlers, consumers and jobs share. Built once, in `run`."""
+class Process:
+    """What every running process has: its wiring, settings, Redis and clock. A service without a database is just this.
 
-    def __init__(self, service: Service, kernel: KernelSettings, settings: Any) -> None:
+    `ready` says whether it takes requests now.
+    """
+
+    def __init__(self, service: Service, settings: ProcessSettings) -> None:
         self.service = service
-        self.kernel = kernel
-        self.settings = settings
+        self.settings: Any = settings
         self.ready = False
-        self.codec = Codec(service.events, service.upcasters)
-        self.database = Database(kernel.database_url.get_secret_value(), pool_size=kernel.lms_database_pool)
         self.redis: Redis = Redis.from_url(
-            kernel.redis_url.get_secret_value(), socket_timeout=2, socket_connect_timeout=2
+            settings.redis_url.get_secret_value(), socket_timeout=2, socket_connect_timeout=2
         )
-        self.clock = BusinessClock(self.redis, production=kernel.production)
+        self.clock = BusinessClock(self.redis, production=settings.production)
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> None:
+        """Run a coroutine in the background until the process stops."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def start(self, *, worker: bool) -> None:
+        """Start the clock and the start-up work; `worker` makes a difference only where there is a database."""
+        _log.debug("starting", worker=worker)
+        await self.clock.start()
+        if self.service.on_start is not None:
+            self.spawn(self._on_start(self.service.on_start), "on start")
+        self.ready = True
+
+    async def stop(self) -> None:
+        """Stop the background work and close the connections."""
+        self.ready = False
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await _close(self.clock.stop(), self.redis.aclose())
+
+    async def _on_start(self, action: "Callable[[Any], Awaitable[None]]") -> None:
+        pause = 0.2
+        while True:
+            try:
+                await action(self)
+            except Exception:  # noqa: BLE001  # whatever it needs may come later
+                _log.warning("the service's start-up work failed; it is tried again", exc_info=True)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 10.0)
+            else:
+                return
+
+
+class Runtime(Process):
+    """The parts of a service with stores: what handlers, consumers and jobs share. Built once, in `serve`."""
+
+    def __init__(self, service: Service, settings: KernelSettings) -> None:
+        super().__init__(service, settings)
+        self.codec = Codec(service.events, service.upcasters)
+        self.database = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool)
         self.store = EventStore(service.name, self.codec)
-        self.producer = Producer(kernel.kafka_bootstrap_servers, client_id=f"lms-{service.name}")
+        self.producer = Producer(settings.kafka_bootstrap_servers, client_id=f"lms-{service.name}")
         self.relay = Relay(self.database, self.producer, service.name)
         self.executor = Executor(
             self.database, self.store, self.clock, inline=service.inline, on_commit=self._committed
         )
-        self.keyring = Keyring(self.database, kernel.encryption_key.get_secret_value())
+        previous = settings.encryption_key_previous
+        self.keyring = Keyring(
+            self.database,
+            settings.encryption_key.get_secret_value(),
+            None if previous is None else previous.get_secret_value(),
+        )
         self.runners = [ConsumerRunner(self, consumer) for consumer in service.consumers]
         self._relays = False
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._wake_pending = False
 
     @property
@@ -156,15 +201,9 @@ class Runtime:
                 _log.debug("no wake-ups through Redis", reason=str(error)[:200])
                 await asyncio.sleep(1.0)
 
-    def spawn(self, work: Any, name: str) -> None:
-        """Run a coroutine in the background until the process stops."""
-        task = asyncio.get_running_loop().create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     async def start(self, *, worker: bool) -> None:
         """Start the clock and, as a worker, the relay, the consumers and the jobs."""
-        await self.clock.start()
+        await super().start(worker=worker)
         if worker:
             self._relays = True
             self.relay.start()
@@ -173,21 +212,6 @@ class Runtime:
                 self.spawn(runner.run(), f"consumer {runner.consumer.name}")
             for job in self.service.jobs:
                 self.spawn(self._run_job(job), f"job {job.name}")
-        if self.service.on_start is not None:
-            self.spawn(self._on_start(self.service.on_start), "on start")
-        self.ready = True
-
-    async def _on_start(self, action: "Callable[[Runtime], Awaitable[None]]") -> None:
-        pause = 0.2
-        while True:
-            try:
-                await action(self)
-            except Exception:  # noqa: BLE001  # whatever it needs may come later
-                _log.warning("the service's start-up work failed; it is tried again", exc_info=True)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, 10.0)
-            else:
-                return
 
     async def stop(self) -> None:
         """Stop fetching, finish the batch in hand, flush the relay, leave the groups, close the pools."""
@@ -195,12 +219,8 @@ class Runtime:
         await asyncio.gather(*(runner.stop() for runner in self.runners), return_exceptions=True)
         if self._relays:
             await self.relay.stop(flush=1.0)
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for close in (self.producer.stop(), self.clock.stop(), self.redis.aclose(), self.database.close()):
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(close, 1.0)
+        await super().stop()
+        await _close(self.producer.stop(), self.database.close())
 
     async def _run_job(self, job: Job) -> None:
         holder = f"{socket.gethostname()[:30]}.{os.getpid()}.{new_id()[-8:]}"
@@ -248,22 +268,29 @@ class Runtime:
             )
 
 
-def application(runtime: Runtime) -> FastAPI:
-    """Return the service's HTTP application."""
-    return create_app(runtime, runtime.service.routers, title=f"LMS {runtime.service.name}")
+async def _close(*parts: Awaitable[Any]) -> None:
+    """Close each part; one that hangs or fails does not keep the others open."""
+    for part in parts:
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(part, 1.0)
 
 
-async def serve(service: Service, kernel: KernelSettings, settings: Any, *, role: str) -> None:
+def process(service: Service, settings: ProcessSettings) -> Process:
+    """Return the parts of a process: with stores where the settings name a database."""
+    return Runtime(service, settings) if isinstance(settings, KernelSettings) else Process(service, settings)
+
+
+async def serve(service: Service, settings: ProcessSettings, *, role: str) -> None:
     """Run the process until SIGTERM or SIGINT."""
-    runtime = Runtime(service, kernel, settings)
+    runtime = process(service, settings)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    server = HttpServer(application(runtime), kernel.lms_host, kernel.lms_port)
+    server = HttpServer(create_app(runtime, service.routers, title=f"LMS {service.name}"), settings.host, settings.port)
     await runtime.start(worker=role in {"all", "worker"})
     await server.start()
-    _log.info("the service is up", service=service.name, role=role, port=kernel.lms_port)
+    _log.info("the service is up", service=service.name, role=role, port=settings.port)
     waiting = asyncio.create_task(stop.wait())
     await asyncio.wait({waiting, server.task}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
@@ -326,19 +353,18 @@ def _arguments(service: Service, arguments: Sequence[str] | None) -> argparse.Na
 def run(service: Service, arguments: Sequence[str] | None = None) -> None:
     """Read the settings, then migrate, declare topics or serve, as the command line says."""
     chosen = _arguments(service, arguments)
-    kernel = load_settings(KernelSettings)
-    settings = load_settings(service.settings)
-    configure_logs(service.name, kernel.lms_log_level)
-    if chosen.migrate or chosen.topics:
+    try:
+        settings = load(service.settings)
+    except BadSettings as error:
+        sys.exit(f"{service.name} cannot start:\n{error}")
+    configure_logs(service.name, settings.log_level)
+    configure_tracing(service.name)
+    if not (chosen.migrate or chosen.topics):
+        with contextlib.suppress(KeyboardInterrupt):
+            uvloop.run(serve(service, settings, role=chosen.role))
+    elif isinstance(settings, KernelSettings):
         if chosen.migrate and service.migrations is not None:
-            migrate(service.migrations, kernel.migration_url())
+            url = settings.migration_database_url or settings.database_url
+            migrate(service.migrations, url.get_secret_value())
         if chosen.topics:
-            asyncio.run(declare(kernel.kafka_bootstrap_servers, service.topics()))
-        return
-    with contextlib.suppress(KeyboardInterrupt):
-        uvicorn_loop(serve(service, kernel, settings, role=chosen.role))
-
-
-def uvicorn_loop(main: Any) -> None:
-    """Run on uvloop, which is what the figures in docs/benchmarks.md were measured on."""
-    uvloop.run(main)
+            asyncio.run(declare(settings.kafka_bootstrap_servers, service.topics()))

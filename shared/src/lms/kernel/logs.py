@@ -41,7 +41,7 @@ _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARN
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
-def configure_logs(service: str, level: str = "info", *, stream: TextIO | None = None) -> None:
+def configure(service: str, level: str = "info", *, stream: TextIO | None = None) -> None:
     """Send every log line of this process, those of libraries too, to stdout (or `stream`) as ECS JSON."""
     to = stream or sys.stdout
     fixed = {"ecs.version": "8.11.0", "service.name": service}

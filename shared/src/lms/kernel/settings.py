@@ -1,32 +1,26 @@
-"""Settings: typed, frozen, read once from the environment in `main`. A field's name is its variable's, in lower case.
+"""Settings: typed, frozen, read once from the environment in `main`.
 
-`KernelSettings` is what every service reads; a service declares what it needs besides, under its own prefix:
+    class Settings(KernelSettings):
+        model_config = SettingsConfigDict(env_prefix="LMS_REQUESTS_")
+        attachment_folder: Path = Path("attachments")          # LMS_REQUESTS_ATTACHMENT_FOLDER
 
-    class Settings(BaseSettings):
-        model_config = SettingsConfigDict(env_prefix="LMS_REQUESTS_", frozen=True)
-        attachment_folder: Path = Path("attachments")                    # LMS_REQUESTS_ATTACHMENT_FOLDER
+    settings = load(Settings)                                   # raises BadSettings with one line per variable
 
-    class Settings(BaseSettings):
-        model_config = SettingsConfigDict(frozen=True)
-        jwt_secret: Annotated[SecretStr, Strength(64)]                   # JWT_SECRET
-
-    settings = load_settings(Settings)                                   # BadSettings: one line per variable
-
-A field marked with `Strength(n)` has at least n characters, and in production must look random.
+`ProcessSettings` is what every process has; `KernelSettings` adds what a service with a database has. The kernel's
+variables keep their names whatever prefix a service chooses. A field marked with `Strength(n)` must have at least n
+characters, and in production must look random.
 """
 
-import os
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-SettingsType = TypeVar("SettingsType", bound=BaseSettings)
-
-PRODUCTION = "production"
+SettingsType = TypeVar("SettingsType", bound="ProcessSettings")
 
 _TELLTALES = ("your-", "change", "example", "default", "development", "password", "secret", "dev-", "test", "12345")
 _WEAK_PASSWORDS = frozenset({"", "root", "password", "lms", "secret", "mysql", "admin", "changeme"})
@@ -48,44 +42,55 @@ class Strength:
 class ProcessSettings(BaseSettings):
     """What every process of LMS reads: where it listens, what it logs, who vouches for its callers."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_prefix="LMS_", populate_by_name=True, hide_input_in_errors=True
+    )
 
-    lms_environment: Literal["development", "test", "production"] = "development"
-    lms_host: str = "127.0.0.1"
-    lms_port: int = Field(8000, ge=0, le=65535)
-    lms_log_level: Literal["debug", "info", "warning", "error"] = "info"
-    lms_failpoints: str = ""
-    lms_max_body_bytes: int = Field(1024 * 1024, ge=1024)
-    redis_url: SecretStr
-    jwt_public_key: str = Field(min_length=40)
+    environment: Literal["development", "test", "production"] = Field("development", validation_alias="LMS_ENVIRONMENT")
+    host: str = Field("127.0.0.1", validation_alias="LMS_HOST")
+    port: int = Field(8000, validation_alias="LMS_PORT", ge=0, le=65535)
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", validation_alias="LMS_LOG_LEVEL")
+    redis_url: SecretStr = Field(validation_alias="REDIS_URL")
+    jwt_public_key: str = Field(validation_alias="JWT_PUBLIC_KEY", min_length=40)
+    failpoints: str = Field("", validation_alias="LMS_FAILPOINTS")
+    max_body_bytes: int = Field(1024 * 1024, validation_alias="LMS_MAX_BODY_BYTES", ge=1024)
 
     @property
     def production(self) -> bool:
         """Whether real people depend on this process."""
-        return self.lms_environment == PRODUCTION
+        return self.environment == "production"
 
     @model_validator(mode="after")
-    def _no_failpoints_in_production(self) -> Self:
-        if self.production and self.lms_failpoints:
+    def _secrets_are_strong(self) -> Self:
+        for name, field in type(self).model_fields.items():
+            strength = next((mark for mark in field.metadata if isinstance(mark, Strength)), None)
+            value = getattr(self, name)
+            if strength is None or value is None:
+                continue
+            complaint = _weakness(value.get_secret_value(), strength.minimum, production=self.production)
+            if complaint:
+                raise ValueError(f"{variable(name, field, type(self))}: {complaint}")
+        if self.production and self.failpoints:
             raise ValueError("LMS_FAILPOINTS: failpoints kill processes on purpose; unset the variable in production.")
         return self
 
 
 class KernelSettings(ProcessSettings):
-    """What a service with its own schema reads.
+    """What a service with its own schema reads besides.
 
     URLs have the form `mysql://user:password@host:port/schema`. `migration_database_url` belongs to a user who may
-    change tables, and is needed only by `--migrate`; `keyring_database_url` to one who may read `keyring.data_keys`,
-    unless the service's own user may. `encryption_key_previous` is set while keys are re-wrapped.
+    change tables, and is needed only by `--migrate`. `encryption_key_previous` is set while keys are re-wrapped.
     """
 
-    database_url: SecretStr
-    migration_database_url: SecretStr | None = None
-    keyring_database_url: SecretStr | None = None
-    lms_database_pool: int = Field(10, ge=1, le=200)
-    kafka_bootstrap_servers: str = Field(min_length=3)
-    encryption_key: Annotated[SecretStr, Strength(32)]
-    encryption_key_previous: Annotated[SecretStr | None, Strength(32)] = None
+    database_url: SecretStr = Field(validation_alias="DATABASE_URL")
+    migration_database_url: SecretStr | None = Field(None, validation_alias="MIGRATION_DATABASE_URL")
+    database_pool: int = Field(10, validation_alias="LMS_DATABASE_POOL", ge=1, le=200)
+    kafka_bootstrap_servers: str = Field(validation_alias="KAFKA_BOOTSTRAP_SERVERS", min_length=3)
+    encryption_key: Annotated[SecretStr, Strength(32)] = Field(validation_alias="ENCRYPTION_KEY")
+    encryption_key_previous: Annotated[SecretStr | None, Strength(32)] = Field(
+        None, validation_alias="ENCRYPTION_KEY_PREVIOUS"
+    )
+    keyring_database_url: SecretStr | None = Field(None, validation_alias="KEYRING_DATABASE_URL")
 
     def migration_url(self) -> str:
         """Return the URL to migrate with: MIGRATION_DATABASE_URL, else DATABASE_URL."""
@@ -106,39 +111,33 @@ class KernelSettings(ProcessSettings):
         return self
 
 
-def load_settings(settings_type: type[SettingsType], **given: Any) -> SettingsType:
-    """Read settings from the environment; `given` values win over it.
+def load(settings_type: type[SettingsType], **given: Any) -> SettingsType:
+    """Read the settings from the environment; `given` values win over it.
 
     Raises BadSettings, which names each variable, what is wrong with it, and what to do.
     """
     try:
-        settings = settings_type(**given)
+        return settings_type(**given)
     except ValidationError as error:
         lines = [_line(dict(one), settings_type) for one in error.errors(include_url=False, include_input=False)]
         raise BadSettings("\n".join(lines)) from None
-    environment = getattr(settings, "lms_environment", os.environ.get("LMS_ENVIRONMENT"))
-    lines = []
-    for name, field in settings_type.model_fields.items():
-        strength = next((mark for mark in field.metadata if isinstance(mark, Strength)), None)
-        secret = getattr(settings, name)
-        if strength is not None and isinstance(secret, SecretStr):
-            complaint = _weakness(secret.get_secret_value(), strength.minimum, production=environment == PRODUCTION)
-            if complaint:
-                lines.append(f"{_variable(name, settings_type)}: {complaint}")
-    if lines:
-        raise BadSettings("\n".join(lines))
-    return settings
 
 
-def _variable(name: str, settings_type: type[BaseSettings]) -> str:
-    return f"{settings_type.model_config.get('env_prefix') or ''}{name}".upper()
+def variable(name: str, field: FieldInfo, settings_type: type[BaseSettings]) -> str:
+    """Return the environment variable that a field is read from."""
+    alias = field.validation_alias
+    if isinstance(alias, AliasChoices):
+        return str(alias.choices[0])
+    return str(alias) if alias is not None else f"{settings_type.model_config['env_prefix']}{name}".upper()
 
 
 def _line(error: dict[str, Any], settings_type: type[BaseSettings]) -> str:
     message = str(error["msg"]).removeprefix("Value error, ")
     if not error["loc"]:
         return message
-    name = _variable(str(error["loc"][0]), settings_type)
+    first = str(error["loc"][0])
+    fields = settings_type.model_fields
+    name = variable(first, fields[first], settings_type) if first in fields else first
     if error["type"] == "missing":
         return f"{name}: not set; set it in the environment."
     return f"{name}: {message}; correct the variable and start again."
@@ -167,7 +166,7 @@ def _url_fault(url: str, *, production: bool) -> str | None:
         return f"names {parsed.drivername}, and LMS runs on MySQL or MariaDB; {form}"
     if not parsed.host or not parsed.database:
         return f"lacks the host or the schema; {form}"
-    if production and str(parsed.password or "") in _WEAK_PASSWORDS:
+    if production and (parsed.password or "") in _WEAK_PASSWORDS:
         return "has an empty or well-known password; give the user a generated one."
     if production and parsed.username == "root":
         return "connects as root; create a user limited to the service's schema."

@@ -29,12 +29,12 @@ _KINDS = {
 
 
 class _Exporting:
-    """The provider, once `configure_tracing` found somewhere to send spans to."""
+    """The provider, once `configure` found somewhere to send spans to."""
 
     provider: TracerProvider | None = None
 
 
-def configure_tracing(service: str) -> None:
+def configure(service: str) -> None:
     """Export spans if OTEL_EXPORTER_OTLP_ENDPOINT is set. Called once, in `main`."""
     if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
         return

@@ -1,0 +1,119 @@
+"""Reading what one has written: the Consistency-Token of a command, and reads that wait for it.
+
+A token is base64url of a JSON list of [service, topic, stream, version]. A read that sends it back waits until every
+consumer of its service that subscribes to the topic has seen that version of the stream; views that a command writes in
+its own transaction need no wait. Several tokens may be sent, separated by commas.
+"""
+
+import asyncio
+import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+import orjson
+from sqlalchemy import select
+
+from lms.kernel.database import Database
+from lms.kernel.errors import Malformed, NotCaughtUp
+from lms.kernel.event import StreamVersion
+from lms.kernel.schema import consumer_versions
+
+T = TypeVar("T")
+
+HEADER = "Consistency-Token"
+WAIT_SECONDS = 2.0
+LARGEST = 64
+
+_FIRST_PAUSE = 0.01
+_LONGEST_PAUSE = 0.05
+_FIELDS = 4
+
+
+class BadConsistencyToken(Malformed):
+    """The token is none that a command gave out."""
+
+    code = "bad-consistency-token"
+
+
+class Written(NamedTuple):
+    """Where a service's stream stood after a command."""
+
+    service: str
+    topic: str
+    stream: str
+    version: int
+
+
+def token_of(service: str, written: Iterable[StreamVersion]) -> str | None:
+    """Return the token for what a command wrote; None if it wrote nothing."""
+    entries = [[service, one.topic, one.stream, one.version] for one in written]
+    return urlsafe_b64encode(orjson.dumps(entries)).decode().rstrip("=") if entries else None
+
+
+def read_token(header: str) -> list[Written]:
+    """Return what one or several tokens name. Raises BadConsistencyToken."""
+    found: list[Written] = []
+    try:
+        for token in header.split(","):
+            text = token.strip()
+            for entry in orjson.loads(urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))):
+                if len(entry) != _FIELDS:
+                    raise BadConsistencyToken("The Consistency-Token cannot be read; leave it out.")
+                found.append(Written(str(entry[0]), str(entry[1]), str(entry[2]), int(entry[3])))
+    except (ValueError, TypeError):
+        raise BadConsistencyToken("The Consistency-Token cannot be read; leave it out.") from None
+    if len(found) > LARGEST:
+        raise BadConsistencyToken(f"A read waits for at most {LARGEST} streams; send newer tokens only.")
+    return found
+
+
+class CatchUp:
+    """Waits until a service's consumers have seen what a token names.
+
+    `subscriptions` maps the name of each consumer to the topics that it reads.
+    """
+
+    def __init__(self, database: Database, subscriptions: Mapping[str, Sequence[str]]) -> None:
+        self._database = database
+        self._readers: dict[str, tuple[str, ...]] = {}
+        for consumer, topics in subscriptions.items():
+            for topic in topics:
+                self._readers[topic] = (*self._readers.get(topic, ()), consumer)
+
+    async def wait(self, header: str, *, seconds: float = WAIT_SECONDS) -> None:
+        """Return once everything that the tokens name was seen here. Raises NotCaughtUp after `seconds`."""
+        needed = {
+            (consumer, one.stream): one.version
+            for one in sorted(read_token(header), key=lambda one: one.version)
+            for consumer in self._readers.get(one.topic, ())
+        }
+        if needed and await polled(lambda: self._seen(needed), seconds) is None:
+            raise NotCaughtUp("The view has not seen your last change yet; repeat the request.")
+
+    async def _seen(self, needed: Mapping[tuple[str, str], int]) -> bool | None:
+        consumers = {consumer for consumer, _ in needed}
+        streams = {stream for _, stream in needed}
+        async with self._database.read() as connection:
+            rows = await connection.execute(
+                select(consumer_versions.c.consumer, consumer_versions.c.stream, consumer_versions.c.version).where(
+                    consumer_versions.c.consumer.in_(consumers), consumer_versions.c.stream.in_(streams)
+                )
+            )
+            seen = {(row.consumer, row.stream): int(row.version) for row in rows}
+        return True if all(seen.get(one, 0) >= version for one, version in needed.items()) else None
+
+
+async def polled(poll: Callable[[], Awaitable[T | None]], seconds: float) -> T | None:
+    """Return what `poll` gives as soon as that is not None; None after `seconds`. Asks at least once."""
+    until = time.monotonic() + seconds
+    pause = _FIRST_PAUSE
+    while True:
+        found = await poll()
+        if found is not None:
+            return found
+        left = until - time.monotonic()
+        if left <= 0:
+            return None
+        await asyncio.sleep(min(pause, left))
+        pause = min(pause * 1.5, _LONGEST_PAUSE)

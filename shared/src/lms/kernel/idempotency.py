@@ -1,0 +1,210 @@
+"""Commands that may be sent twice: one idempotency key has one effect and one answer.
+
+The first statement of the command's transaction claims (caller, route, key); the last stores the answer, sealed. So the
+claim, the events and the answer commit together or not at all, and a concurrent twin waits on the claim and then finds
+the answer. Refusals (4xx) change nothing, and are stored afterwards in a transaction of their own; 5xx and lost races
+are never stored, for repeating them is right. Rows are kept for KEPT.
+"""
+
+import hmac
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+import orjson
+from sqlalchemy import insert, select, text, update
+from sqlalchemy.exc import IntegrityError
+
+from lms.kernel.database import Database, error_number
+from lms.kernel.errors import DomainError, IdempotencyKeyReused, Malformed, Unavailable
+from lms.kernel.execution import CommandContext, Executor, UnitOfWork
+from lms.kernel.keyring import Cipher, derive_key
+from lms.kernel.metrics import COMMANDS_REPLAYED
+from lms.kernel.schema import idempotency
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+T = TypeVar("T")
+
+KEPT = timedelta(days=7)
+PURGE_BATCH = 1000
+REPLAYED = "Idempotency-Replayed"
+
+_KEY = re.compile(r"[\x21-\x7e]{1,128}")
+_DUPLICATE = 1062
+_SERVER_ERROR = 500
+_ATTEMPTS = 5
+
+
+class BadIdempotencyKey(Malformed):
+    """The Idempotency-Key is not 1 to 128 visible ASCII characters."""
+
+    code = "bad-idempotency-key"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer as it goes out, and as it is stored."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One use of an idempotency key: who, on which route (method and template), and what was asked."""
+
+    caller: str
+    route: str
+    key: str
+    request: bytes
+
+    def about(self) -> str:
+        """Return what the stored answer is bound to."""
+        return f"{self.caller}/{self.route}/{self.key}"
+
+
+class _AnsweredBefore(Exception):
+    """Another request holds the key, and has committed."""
+
+
+class StoredAnswers:
+    """The answers that one service has given, sealed under keys derived from ENCRYPTION_KEY."""
+
+    def __init__(self, database: Database, secret: str, previous: str | None = None) -> None:
+        self._database = database
+        self._cipher = Cipher("idempotency answers", secret, previous)
+        self._digest_keys = [derive_key(one, "idempotency requests") for one in (secret, previous) if one is not None]
+
+    async def once(
+        self,
+        claim: Claim,
+        executor: Executor,
+        context: CommandContext,
+        use_case: Callable[[UnitOfWork], Awaitable[T]],
+        *,
+        reply: Callable[[T, UnitOfWork], Reply],
+        refusal: Callable[[DomainError], Reply],
+    ) -> tuple[Reply, T | None]:
+        """Run a use case unless its key was answered before; return the answer, and the result if it ran now.
+
+        Raises BadIdempotencyKey, IdempotencyKeyReused, and whatever of the use case is not stored (5xx, lost races).
+        """
+        if not _KEY.fullmatch(claim.key):
+            raise BadIdempotencyKey("An Idempotency-Key has 1 to 128 visible ASCII characters; a UUID is good.")
+
+        async def claimed(uow: UnitOfWork) -> tuple[Reply, T]:
+            await self._claim(uow.connection, claim)
+            result = await use_case(uow)
+            answer = reply(result, uow)
+            await self._keep(uow.connection, claim, answer)
+            return answer, result
+
+        for _ in range(_ATTEMPTS):
+            try:
+                return await executor.run(claimed, context=context)
+            except _AnsweredBefore:
+                stored = await self._stored(claim)
+                if stored is not None:
+                    return stored, None
+            except DomainError as error:
+                if error.status >= _SERVER_ERROR:
+                    raise
+                stored = await self._refuse(claim, refusal(error))
+                if stored is not None:
+                    return stored, None
+        raise Unavailable("Another request with this Idempotency-Key is under way; repeat in a moment.")
+
+    async def purge(self) -> int:
+        """Delete answers older than KEPT, in short transactions; return how many."""
+        before = datetime.now(UTC) - KEPT
+        count = 0
+        while True:
+            async with self._database.transaction() as connection:
+                deleted = await connection.execute(
+                    text("DELETE FROM idempotency WHERE created_at < :before ORDER BY created_at LIMIT :batch"),
+                    {"before": before, "batch": PURGE_BATCH},
+                )
+            count += deleted.rowcount
+            if deleted.rowcount < PURGE_BATCH:
+                return count
+
+    def _digest(self, claim: Claim, key: bytes) -> str:
+        return hmac.digest(key, claim.request, "sha256").hex()
+
+    async def _claim(self, connection: "AsyncConnection", claim: Claim, answer: Reply | None = None) -> None:
+        try:
+            await connection.execute(
+                insert(idempotency).values(
+                    caller=claim.caller,
+                    route=claim.route,
+                    key_=claim.key,
+                    body_hmac=self._digest(claim, self._digest_keys[0]),
+                    status=answer.status if answer else None,
+                    answer=self._sealed(claim, answer) if answer else None,
+                    created_at=datetime.now(UTC),
+                )
+            )
+        except IntegrityError as error:
+            if error_number(error) == _DUPLICATE:
+                raise _AnsweredBefore from None
+            raise
+
+    async def _keep(self, connection: "AsyncConnection", claim: Claim, answer: Reply) -> None:
+        await connection.execute(
+            update(idempotency)
+            .where(
+                idempotency.c.caller == claim.caller,
+                idempotency.c.route == claim.route,
+                idempotency.c.key_ == claim.key,
+            )
+            .values(status=answer.status, answer=self._sealed(claim, answer))
+        )
+
+    async def _refuse(self, claim: Claim, answer: Reply) -> Reply | None:
+        """Store a refusal; return it, or the answer of a twin that was faster (None: look again)."""
+        try:
+            async with self._database.transaction() as connection:
+                await self._claim(connection, claim, answer)
+        except _AnsweredBefore:
+            return await self._stored(claim)
+        return answer
+
+    async def _stored(self, claim: Claim) -> Reply | None:
+        async with self._database.read() as connection:
+            row = (
+                await connection.execute(
+                    select(idempotency.c.body_hmac, idempotency.c.status, idempotency.c.answer).where(
+                        idempotency.c.caller == claim.caller,
+                        idempotency.c.route == claim.route,
+                        idempotency.c.key_ == claim.key,
+                    )
+                )
+            ).first()
+        if row is None:
+            return None
+        if not any(hmac.compare_digest(row.body_hmac, self._digest(claim, key)) for key in self._digest_keys):
+            raise IdempotencyKeyReused("This Idempotency-Key was used for another request; take a new one.")
+        COMMANDS_REPLAYED.inc()
+        stored = orjson.loads(self._cipher.open(row.answer, claim.about()))
+        return Reply(row.status, {**stored["headers"], REPLAYED: "true"}, stored["body"].encode())
+
+    def _sealed(self, claim: Claim, answer: Reply) -> str:
+        plain = orjson.dumps({"headers": answer.headers, "body": answer.body.decode()})
+        return self._cipher.seal(plain, claim.about())
+
+
+def canonical_request(path: str, query: str, body: bytes) -> bytes:
+    """Return what the digest of a request is taken over: path, query, and the body with its keys sorted.
+
+    Two JSON bodies that differ only in spaces or the order of their keys are the same request.
+    """
+    try:
+        canonical = orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS) if body else b""
+    except orjson.JSONDecodeError:
+        canonical = body
+    return b"\n".join((path.encode(), query.encode(), canonical))

@@ -189,8 +189,10 @@ def _bare_app(title: str, settings: ProcessSettings) -> FastAPI:
 
 def stored_answers(runtime: HttpRuntime) -> StoredAnswers:
     """Return the service's store of idempotent answers; its `purge` is the kernel's daily job."""
-    kernel = runtime.kernel
-    return StoredAnswers(runtime.database, kernel.encryption_key.get_secret_value(), kernel.previous_encryption_key())
+    settings: KernelSettings = runtime.settings
+    return StoredAnswers(
+        runtime.database, settings.encryption_key.get_secret_value(), settings.previous_encryption_key()
+    )
 
 
 async def purge_idempotency(runtime: HttpRuntime) -> None:
@@ -297,29 +299,27 @@ class Commands:
             result = await use_case(uow)
             return reply(result, uow), result
 
-        result: T | None
-
         key = request.headers.get("idempotency-key")
         if key is None or not idempotent or self._caller is None:
             done, result = await self._runtime.executor.run(plain, context=context)
-        else:
-            answers: StoredAnswers = request.app.state.answers
-            body = await request.body() if fingerprint is None else fingerprint
-            claim = Claim(
-                caller=self._caller.id,
-                route=f"{request.method} {route_template(request.scope)}",
-                key=key,
-                request=canonical_request(request.url.path, request.url.query, body),
-            )
-            done, result = await answers.once(
-                claim, self._runtime.executor, context, use_case, reply=reply, refusal=self._refusal
-            )
-        seconds = wait_seconds(request)
-        if settle is not None and result is not None and seconds:
-            done = await self._settled(done, result, settle, seconds)
-        return _response(done)
+            return _response(await self._settled(done, result, settle))
+        answers: StoredAnswers = request.app.state.answers
+        body = await request.body() if fingerprint is None else fingerprint
+        claim = Claim(
+            caller=self._caller.id,
+            route=f"{request.method} {route_template(request.scope)}",
+            key=key,
+            request=canonical_request(request.url.path, request.url.query, body),
+        )
+        once, now = await answers.once(
+            claim, self._runtime.executor, context, use_case, reply=reply, refusal=self._refusal
+        )
+        return _response(once if now is None else await self._settled(once, now, settle))
 
-    async def _settled(self, done: Reply, result: T, settle: Callable[[T], Awaitable[T | None]], seconds: int) -> Reply:
+    async def _settled(self, done: Reply, result: T, settle: Callable[[T], Awaitable[T | None]] | None) -> Reply:
+        seconds = wait_seconds(self._request)
+        if settle is None or not seconds:
+            return done
         newer = await polled(lambda: settle(result), seconds)
         headers = {**done.headers, "Preference-Applied": f"wait={seconds}"}
         if newer is None:

@@ -295,13 +295,13 @@ class Commands:
                 headers["Location"] = location(result)
             return Reply(status, headers, to_json(result))
 
-        async def plain(uow: UnitOfWork) -> tuple[Reply, T]:
+        async def replied(uow: UnitOfWork) -> tuple[Reply, T]:
             result = await use_case(uow)
             return reply(result, uow), result
 
         key = request.headers.get("idempotency-key")
         if key is None or not idempotent or self._caller is None:
-            done, result = await self._runtime.executor.run(plain, context=context)
+            done, result = await self._runtime.executor.run(replied, context=context)
             return _response(await self._settled(done, result, settle))
         answers: StoredAnswers = request.app.state.answers
         body = await request.body() if fingerprint is None else fingerprint
@@ -311,9 +311,7 @@ class Commands:
             key=key,
             request=canonical_request(request.url.path, request.url.query, body),
         )
-        once, now = await answers.once(
-            claim, self._runtime.executor, context, use_case, reply=reply, refusal=self._refusal
-        )
+        once, now = await answers.once(claim, self._runtime.executor, context, replied, refusal=self._refusal)
         return _response(once if now is None else await self._settled(once, now, settle))
 
     async def _settled(self, done: Reply, result: T, settle: Callable[[T], Awaitable[T | None]] | None) -> Reply:

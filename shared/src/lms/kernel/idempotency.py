@@ -85,22 +85,20 @@ class StoredAnswers:
         claim: Claim,
         executor: Executor,
         context: CommandContext,
-        use_case: Callable[[UnitOfWork], Awaitable[T]],
+        work: Callable[[UnitOfWork], Awaitable[tuple[Reply, T]]],
         *,
-        reply: Callable[[T, UnitOfWork], Reply],
         refusal: Callable[[DomainError], Reply],
     ) -> tuple[Reply, T | None]:
-        """Run a use case unless its key was answered before; return the answer, and the result if it ran now.
+        """Do the work unless its key was answered before; return the answer, and the result if it was done now.
 
-        Raises BadIdempotencyKey, IdempotencyKeyReused, and whatever of the use case is not stored (5xx, lost races).
+        Raises BadIdempotencyKey, IdempotencyKeyReused, and whatever of the work's errors is not stored (5xx, lost races).
         """
         if not _KEY.fullmatch(claim.key):
             raise BadIdempotencyKey("An Idempotency-Key has 1 to 128 visible ASCII characters; a UUID is good.")
 
         async def claimed(uow: UnitOfWork) -> tuple[Reply, T]:
             await self._claim(uow.connection, claim)
-            result = await use_case(uow)
-            answer = reply(result, uow)
+            answer, result = await work(uow)
             await self._keep(uow.connection, claim, answer)
             return answer, result
 

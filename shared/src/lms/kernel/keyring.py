@@ -12,7 +12,6 @@ import time
 from base64 import b64decode, b64encode
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from os import urandom
 from typing import NamedTuple, Self
@@ -21,7 +20,6 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Column, MetaData, Table, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -30,6 +28,7 @@ from lms.kernel.database import Database
 from lms.kernel.errors import Conflict
 from lms.kernel.ids import new_id
 from lms.kernel.schema import instant, name, text_name
+from lms.kernel.sealed import ERASED, Erased, Sealed
 
 CACHE_SECONDS = 30.0
 CACHE_KEYS = 10_000
@@ -73,27 +72,6 @@ class NoKey(Conflict):
 
 class Tampered(ValueError):
     """A sealed value or a wrapped key does not open under its own key: it was changed, or the wrong ENCRYPTION_KEY."""
-
-
-class Sealed(BaseModel):
-    """A text that only its subject's data key opens. `sealed` is base64 of nonce and ciphertext."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    sealed: str
-    subject: str
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Erased:
-    """What unsealing gives when the subject's key was destroyed; all instances are equal."""
-
-    def __str__(self) -> str:
-        return "[erased]"
-
-
-ERASED = Erased()
 
 
 def derive_key(secret: str, purpose: str) -> bytes:

@@ -91,7 +91,7 @@ class StoredAnswers:
     ) -> tuple[Reply, T | None]:
         """Do the work unless its key was answered before; return the answer, and the result if it was done now.
 
-        Raises BadIdempotencyKey, IdempotencyKeyReused, and whatever of the work's errors is not stored (5xx, lost races).
+        Raises BadIdempotencyKey, IdempotencyKeyReused, and those errors of the work that are not stored (5xx, races).
         """
         if not _KEY.fullmatch(claim.key):
             raise BadIdempotencyKey("An Idempotency-Key has 1 to 128 visible ASCII characters; a UUID is good.")

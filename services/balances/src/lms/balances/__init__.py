@@ -1,1 +1,1 @@
-
+"""The balances service: leave accounts, leave types and policies."""

@@ -1,0 +1,112 @@
+"""What falls due by itself: grants, carry-overs, expiries, and corrections of those already recorded.
+
+Each is wanted as the walk finds it today; what is recorded of it already is subtracted, and the difference recorded.
+So a run that was missed or repeated changes nothing, and a change in a closed year reaches the years after it.
+"""
+
+from collections.abc import Iterator
+from datetime import date
+
+from lms.balances.decider.engine import Lot, Walk, walk
+from lms.balances.decider.rulebook import Rulebook
+from lms.balances.decider.state import Account, Expired, lots_through, takings
+from lms.balances.events import AccountEvent, BalanceCarriedOver, BalanceExpired, BalanceGranted, LedgerEntry
+
+
+def due(state: Account, leave_type: str, employee_id: str, today: date, rulebook: Rulebook) -> Iterator[AccountEvent]:
+    """Yield what is due and not yet recorded: grants, carry-overs, expiries, and corrections of recorded ones."""
+    if not rulebook.limited(leave_type):
+        return
+    until = max(today, state.through or today)
+    recorded = state.holding(leave_type)
+    lots = lots_through(state, leave_type, rulebook, until)
+    for lot in lots:
+        if lot.lot_id not in recorded.lots and lot.effective_date <= until:
+            yield granted(employee_id, leave_type, lot)
+    terms = rulebook.terms(leave_type, state.employment)
+    found = walk(leave_type, lots, takings(state, leave_type), terms, until)
+    yield from _carry_overs(employee_id, leave_type, state, found)
+    yield from _expiries(employee_id, leave_type, state, found)
+
+
+def _carry_overs(employee_id: str, leave_type: str, state: Account, found: Walk) -> Iterator[AccountEvent]:
+    recorded = state.holding(leave_type).carried
+    wanted = {str(year): carry for year, carry in found.carries.items()}
+    for year in sorted({*recorded, *wanted}):
+        before = recorded.get(year)
+        after = wanted.get(year)
+        old = before.sources if before else {}
+        new = dict(after.sources) if after else {}
+        lot = after.lot if after else before.lot if before else None
+        changes = {
+            lot_id: new.get(lot_id, 0) - old.get(lot_id, 0)
+            for lot_id in sorted({*old, *new})
+            if new.get(lot_id, 0) != old.get(lot_id, 0)
+        }
+        if lot is None or not changes:
+            continue
+        minutes = sum(changes.values())
+        into = (LedgerEntry(lot_id=lot.lot_id, date=lot.effective_date, minutes=minutes),) if minutes else ()
+        yield BalanceCarriedOver(
+            employee_id=employee_id,
+            leave_type=leave_type,
+            lot_id=lot.lot_id,
+            minutes=minutes,
+            from_period=year,
+            effective_date=lot.effective_date,
+            expires_on=lot.expires_on,
+            policy_id=lot.policy_id or "",
+            policy_version=lot.policy_version or 0,
+            entries=(
+                *(
+                    LedgerEntry(lot_id=lot_id, date=lot.effective_date, minutes=-change)
+                    for lot_id, change in changes.items()
+                ),
+                *into,
+            ),
+            correction=before is not None or _settled(state, lot.effective_date),
+        )
+
+
+def _expiries(employee_id: str, leave_type: str, state: Account, found: Walk) -> Iterator[AccountEvent]:
+    recorded = state.holding(leave_type).expired
+    wanted = {f"{one.lot_id}|{one.cause}": Expired(one.date, one.minutes) for one in found.expiries}
+    for key in sorted({*recorded, *wanted}):
+        before = recorded.get(key)
+        after = wanted.get(key)
+        difference = (after.minutes if after else 0) - (before.minutes if before else 0)
+        if not difference:
+            continue
+        lot_id, _, cause = key.rpartition("|")
+        day = after.date if after else before.date if before else date.min
+        yield BalanceExpired.model_validate(
+            {
+                "employee_id": employee_id,
+                "leave_type": leave_type,
+                "lot_id": lot_id,
+                "minutes": difference,
+                "date": day,
+                "cause": cause,
+                "correction": before is not None or _settled(state, day),
+            }
+        )
+
+
+def _settled(state: Account, day: date) -> bool:
+    return state.through is not None and day <= state.through
+
+
+def granted(employee_id: str, leave_type: str, lot: Lot) -> BalanceGranted:
+    """Return the fact that a lot of the plan was granted."""
+    return BalanceGranted(
+        employee_id=employee_id,
+        leave_type=leave_type,
+        lot_id=lot.lot_id,
+        kind="grant" if lot.kind == "grant" else "accrual",
+        minutes=lot.minutes,
+        effective_date=lot.effective_date,
+        expires_on=lot.expires_on,
+        period=lot.period,
+        policy_id=lot.policy_id or "",
+        policy_version=lot.policy_version or 0,
+    )

@@ -40,7 +40,7 @@ def encode_headers(envelope: Envelope) -> Headers:
     if envelope.traceparent is not None:
         headers["traceparent"] = envelope.traceparent
     if envelope.prerequisites:
-        headers["ce_prerequisites"] = orjson.dumps(envelope.prerequisites).decode()
+        headers["ce_prerequisites"] = orjson.dumps([tuple(one) for one in envelope.prerequisites]).decode()
     return headers
 
 

@@ -282,5 +282,5 @@ def _metadata(topic: str, envelope: Envelope) -> str:
     if envelope.traceparent is not None:
         fields["traceparent"] = envelope.traceparent
     if envelope.prerequisites:
-        fields["prerequisites"] = envelope.prerequisites
+        fields["prerequisites"] = [tuple(one) for one in envelope.prerequisites]
     return orjson.dumps(fields).decode()

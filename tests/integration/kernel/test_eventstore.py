@@ -1,0 +1,198 @@
+"""The event store and command execution on a real database: nobody overwrites, nothing is half written."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from typing import ClassVar
+
+import pytest
+from sqlalchemy import create_engine, func, insert, select, update
+from sqlalchemy.engine import make_url
+
+from lms.kernel.database import Database
+from lms.kernel.decider import Decider
+from lms.kernel.errors import RuleBroken
+from lms.kernel.event import Codec, Event, Prerequisite
+from lms.kernel.eventstore import SNAPSHOT_EVERY, Append, Causality, ConcurrencyConflict, EventStore
+from lms.kernel.execution import CommandContext, Executor, UnitOfWork
+from lms.kernel.schema import events, log, metadata, outbox, snapshots
+
+
+class Deposited(Event):
+    """Minutes came in."""
+
+    TYPE: ClassVar[str] = "account.deposited"
+    minutes: int
+
+
+class Full(RuleBroken):
+    """The account takes no more."""
+
+    code = "full"
+
+
+LIMIT = 10_000_000
+
+
+def _decide(minutes: int, balance: int) -> list[Event]:
+    if balance + minutes > LIMIT:
+        raise Full("The account takes no more.")
+    return [Deposited(minutes=minutes)]
+
+
+ACCOUNT: Decider[int, int, Event] = Decider(
+    category="account",
+    topic="test.v1",
+    initial=0,
+    decide=_decide,
+    evolve=lambda balance, event: balance + (event.minutes if isinstance(event, Deposited) else 0),
+    state_type=int,
+)
+CODEC = Codec((Deposited,))
+WHO = Causality("c1", "c1", "anna")
+
+
+class WallClock:
+    """The clock of these tests."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+@pytest.fixture
+async def database(database_url: Callable[[str], str]) -> AsyncIterator[Database]:
+    url = database_url("store")
+    engine = create_engine(make_url(url).set(drivername="mysql+pymysql"))
+    metadata.drop_all(engine)
+    metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(insert(log).values(id=1, log_epoch=1))
+    engine.dispose()
+    found = Database(url, pool_size=20)
+    yield found
+    await found.close()
+
+
+@pytest.fixture
+def store() -> EventStore:
+    return EventStore("test", CODEC)
+
+
+@pytest.fixture
+def executor(database: Database, store: EventStore) -> Executor:
+    return Executor(database, store, WallClock())
+
+
+async def deposit(unit: UnitOfWork, account: str, minutes: int) -> int:
+    return (await unit.handle(ACCOUNT, account, minutes, key=account)).version
+
+
+async def test_events_and_outbox_rows_are_written_together(database: Database, store: EventStore) -> None:
+    rests_on = (Prerequisite("leave.directory.v1", "employee-1", 3),)
+    facts = Append("test.v1", "account-1", "key-1", 0, [Deposited(minutes=1), Deposited(minutes=2)], rests_on)
+    async with database.transaction() as connection:
+        await store.append(connection, [facts], WHO)
+    async with database.read() as connection:
+        read = await store.read(connection, "account-1")
+        queued = (await connection.execute(select(outbox).order_by(outbox.c.position))).all()
+    assert [one.event for one in read] == [Deposited(minutes=1), Deposited(minutes=2)]
+    assert [(one.envelope.version, one.envelope.key, one.envelope.actor) for one in read] == [
+        (1, "key-1", "anna"),
+        (2, "key-1", "anna"),
+    ]
+    assert read[0].envelope.prerequisites == rests_on
+    assert [(row.id, row.aggregatetype, row.aggregateid) for row in queued] == [
+        (one.envelope.event_id, "test.v1", "key-1") for one in read
+    ]
+
+
+async def test_who_appends_from_an_old_version_writes_nothing(database: Database, store: EventStore) -> None:
+    async with database.transaction() as connection:
+        await store.append(connection, [Append("test.v1", "account-1", "k", 0, [Deposited(minutes=1)])], WHO)
+    with pytest.raises(ConcurrencyConflict, match="account-1 no longer stands at version 0"):
+        async with database.transaction() as connection:
+            await store.append(
+                connection,
+                [
+                    Append("test.v1", "account-0", "k", 0, [Deposited(minutes=5)]),
+                    Append("test.v1", "account-1", "k", 0, [Deposited(minutes=5)]),
+                ],
+                WHO,
+            )
+    async with database.read() as connection:
+        assert await store.head(connection, "account-0") == 0
+        assert await store.head(connection, "account-1") == 1
+        assert await connection.scalar(select(func.count()).select_from(outbox)) == 1
+
+
+async def test_racing_commands_are_each_decided_once(executor: Executor, database: Database, store: EventStore) -> None:
+    versions = await asyncio.gather(*(executor.run(lambda unit: deposit(unit, "hot", 1)) for _ in range(12)))
+    assert sorted(versions) == list(range(1, 13))
+    async with database.read() as connection:
+        assert (await store.load(connection, ACCOUNT, "hot")).state == 12
+
+
+async def test_a_refused_command_leaves_nothing_behind(executor: Executor, database: Database) -> None:
+    async def deposit_then_refuse(unit: UnitOfWork) -> None:
+        await deposit(unit, "a", 1)
+        await deposit(unit, "b", LIMIT + 1)
+
+    with pytest.raises(Full):
+        await executor.run(deposit_then_refuse)
+    async with database.read() as connection:
+        assert await connection.scalar(select(func.count()).select_from(events)) == 0
+
+
+async def test_the_trail_of_a_command_is_in_its_facts(executor: Executor, database: Database, store: EventStore) -> None:
+    context = CommandContext(actor="anna", correlation_id="corr", causation_id="cause", traceparent="00-1-2-01")
+    await executor.run(lambda unit: deposit(unit, "a", 1), context=context)
+    async with database.read() as connection:
+        (recorded,) = await store.read(connection, "account-a")
+    envelope = recorded.envelope
+    assert (envelope.actor, envelope.correlation_id, envelope.causation_id, envelope.traceparent) == (
+        "anna", "corr", "cause", "00-1-2-01",
+    )  # fmt: skip
+
+
+async def test_what_waits_for_the_commit_runs_after_it_and_may_fail(executor: Executor, database: Database) -> None:
+    seen: list[int] = []
+
+    async def count_committed() -> None:
+        async with database.read() as connection:
+            seen.append(int(await connection.scalar(select(func.count()).select_from(events)) or 0))
+
+    async def fail() -> None:
+        raise RuntimeError("a cache is away")
+
+    async def use_case(unit: UnitOfWork) -> int:
+        unit.after_commit(fail)
+        unit.after_commit(count_committed)
+        return await deposit(unit, "a", 1)
+
+    assert await executor.run(use_case) == 1
+    assert seen == [1]
+
+
+async def test_a_long_stream_loads_from_its_snapshot(executor: Executor, database: Database, store: EventStore) -> None:
+    async def fill(unit: UnitOfWork) -> None:
+        facts = [Deposited(minutes=1)] * (SNAPSHOT_EVERY - 1)
+        await unit.append(ACCOUNT, "long", 0, facts, key="long")
+
+    await executor.run(fill)
+    await executor.run(lambda unit: deposit(unit, "long", 1))
+    async with database.read() as connection:
+        loaded = await store.load(connection, ACCOUNT, "long")
+    assert (loaded.state, loaded.version, loaded.snapshot_version) == (SNAPSHOT_EVERY,) * 3
+
+
+async def test_a_snapshot_is_only_a_shortcut(executor: Executor, database: Database, store: EventStore) -> None:
+    await executor.run(lambda unit: deposit(unit, "a", 7))
+    unusable = {"stream": "account-a", "version": 1, "state": '"broken"', "evolve_version": 1}
+    async with database.transaction() as connection:
+        await connection.execute(insert(snapshots).values(**unusable))
+    async with database.read() as connection:
+        assert (await store.load(connection, ACCOUNT, "a")).state == 7
+    async with database.transaction() as connection:
+        await connection.execute(update(snapshots).values(evolve_version=0, state="999"))
+    async with database.read() as connection:
+        assert (await store.load(connection, ACCOUNT, "a")).state == 7

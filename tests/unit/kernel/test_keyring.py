@@ -1,6 +1,7 @@
 import pytest
 
-from lms.kernel.keyring import ERASED, Cipher, Erased, Tampered, derive_key
+from lms.kernel.keyring import Cipher, Tampered, derive_key
+from lms.kernel.sealed import ERASED, Erased
 
 
 def test_keys_for_two_purposes_differ() -> None:

@@ -60,7 +60,7 @@ def test_lines_of_libraries_have_the_same_form(out: io.StringIO) -> None:
     assert lines(out)[0]["log.logger"] == "uvicorn.error"
 
 
-NAME = "".join(("Jane", " Doe"))  # put together, so that no line of a stack trace quotes it
+NAME = "Jane Doe"
 
 
 class Person(BaseModel):

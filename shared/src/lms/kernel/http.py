@@ -44,13 +44,13 @@ from lms.kernel.auth import Caller, CallerDep, TokenVerifier
 from lms.kernel.consistency import HEADER as CONSISTENCY_TOKEN
 from lms.kernel.consistency import CatchUp, polled, token_of
 from lms.kernel.database import Database
-from lms.kernel.errors import DomainError, Malformed
+from lms.kernel.errors import DomainError, Malformed, TooLarge
 from lms.kernel.eventstore import ConcurrencyConflict
 from lms.kernel.execution import CommandContext, Executor, UnitOfWork
 from lms.kernel.health import NotReady, health_router, reachable
 from lms.kernel.idempotency import Claim, Reply, StoredAnswers, canonical_request
 from lms.kernel.ids import new_id
-from lms.kernel.logs import trail
+from lms.kernel.logs import harmless_text, trail
 from lms.kernel.metrics import ACTIVE_CONNECTIONS, DB_POOL_CONNECTIONS, HTTP_DURATION, HTTP_REQUESTS
 from lms.kernel.migrations import applied, newest
 from lms.kernel.problems import PROBLEM_JSON, Problem, answer_problem, problem_response
@@ -67,6 +67,8 @@ _ETAG = re.compile(r'(?:W/)?"(\d{1,18})"')
 _PROBES = frozenset({"/livez", "/readyz", "/health", "/metrics"})
 _CLIENT_GONE = 499
 _SERVER_ERROR = 500
+_TOO_LARGE = 413
+_UNAVAILABLE = 503
 
 _log = structlog.get_logger(__name__)
 
@@ -171,7 +173,7 @@ def _stateful(app: FastAPI, runtime: HttpRuntime) -> APIRouter:
 def _bare_app(title: str, settings: ProcessSettings) -> FastAPI:
     """Return an application with ids, logs, metrics, problems and authentication, and no routes."""
     problem = {"model": Problem, "content": {PROBLEM_JSON: {}}}
-    app = FastAPI(
+    app = _App(
         title=title,
         version="1",
         docs_url=None,
@@ -181,10 +183,17 @@ def _bare_app(title: str, settings: ProcessSettings) -> FastAPI:
     )
     app.state.verifier = TokenVerifier(settings.jwt_public_key)
     app.state.production = settings.production
-    for kind in (DomainError, RequestValidationError, HTTPException, ConcurrencyConflict):
+    for kind in (DomainError, RequestValidationError, HTTPException, ConcurrencyConflict, Exception):
         app.add_exception_handler(kind, answer_problem)
-    app.add_middleware(RequestTrail)
     return app
+
+
+class _App(FastAPI):
+    """A FastAPI whose outermost layer is ours, outside its own error and body-limit layers."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return the whole stack, with the trail around it."""
+        return RequestTrail(super().build_middleware_stack())
 
 
 def stored_answers(runtime: HttpRuntime) -> StoredAnswers:
@@ -220,38 +229,60 @@ class RequestTrail:
         started = time.perf_counter()
         request_id, traceparent = _identity(scope)
         scope["lms.request_id"] = request_id
-        status = 0
         with span(f"{scope['method']} {scope['path']}", traceparent=traceparent, kind="server") as current:
             own_traceparent = traceparent_of(current.get_span_context())
-            extra = [
-                (b"x-request-id", request_id.encode("ascii")),
-                (b"traceparent", own_traceparent.encode("ascii")),
-            ]
-
-            async def send_marked(message: Message) -> None:
-                nonlocal status
-                if message["type"] == "http.response.start":
-                    status = message["status"]
-                    message["headers"] = [*message.get("headers", ()), *extra]
-                await send(message)
-
+            exchange = _Exchange(scope, receive, send, request_id, own_traceparent)
             ACTIVE_CONNECTIONS.inc()
-            with trail(request_id=request_id, traceparent=own_traceparent):
-                try:
-                    await self._app(scope, receive, send_marked)
-                except asyncio.CancelledError:
-                    status = status or _CLIENT_GONE
-                    raise
-                except Exception as error:
-                    response = problem_response(error, scope)
-                    if response.status_code == _SERVER_ERROR:
-                        _log.exception("a request failed", **{"http.request.method": scope["method"]})
-                    if status:  # the answer is under way: the server must cut it, so that nobody takes it for whole
-                        raise
-                    await response(scope, receive, send_marked)
-                finally:
-                    ACTIVE_CONNECTIONS.dec()
-                    _record(scope, status or _SERVER_ERROR, time.perf_counter() - started)
+            try:
+                with trail(request_id=request_id, traceparent=own_traceparent):
+                    await self._handle(exchange)
+            finally:
+                ACTIVE_CONNECTIONS.dec()
+                _record(scope, exchange.status or _SERVER_ERROR, request_id, time.perf_counter() - started)
+
+    async def _handle(self, exchange: "_Exchange") -> None:
+        try:
+            await self._app(exchange.scope, exchange.receive, exchange.send)
+        except asyncio.CancelledError:
+            exchange.status = exchange.status or _CLIENT_GONE
+            raise
+        except Exception as error:
+            if exchange.status == _UNAVAILABLE:
+                _log.warning("a part was away", reason=harmless_text(error), error=type(error).__name__)
+            else:
+                _log.exception("a request failed")
+            if not exchange.scope.get("lms.answered"):
+                raise  # the answer is under way: the server must cut it, so that nobody takes it for whole
+
+
+class _Exchange:
+    """One request and what is sent back, with the request's ids on it."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str, traceparent: str) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.status = 0
+        self._send = send
+        self._ids = [(b"x-request-id", request_id.encode("ascii")), (b"traceparent", traceparent.encode("ascii"))]
+        self._dropping = False
+
+    async def send(self, message: Message) -> None:
+        """Send a part of the answer; the framework's plain text about its body limit becomes a problem."""
+        if self._dropping:
+            return
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            if self.status == _TOO_LARGE and not _is_problem(message):
+                self._dropping = True
+                problem = problem_response(TooLarge("The body is too large."), self.scope)
+                await problem(self.scope, self.receive, self._marked)
+                return
+        await self._marked(message)
+
+    async def _marked(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), *self._ids]
+        await self._send(message)
 
 
 class Commands:
@@ -454,7 +485,13 @@ def _identity(scope: Scope) -> tuple[str, str | None]:
     return (request_id if _SANE_ID.fullmatch(request_id) else new_id()), traceparent
 
 
-def _record(scope: Scope, status: int, seconds: float) -> None:
+def _is_problem(message: Message) -> bool:
+    return any(
+        name.lower() == b"content-type" and value == PROBLEM_JSON.encode() for name, value in message.get("headers", ())
+    )
+
+
+def _record(scope: Scope, status: int, request_id: str, seconds: float) -> None:
     route = route_template(scope)
     method = scope["method"]
     HTTP_DURATION.labels(method, route, str(status)).observe(seconds)
@@ -463,6 +500,7 @@ def _record(scope: Scope, status: int, seconds: float) -> None:
         _log.info(
             "request",
             **{
+                "http.request.id": request_id,
                 "http.request.method": method,
                 "http.route": route,
                 "http.response.status_code": status,

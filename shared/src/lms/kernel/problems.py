@@ -78,7 +78,8 @@ def problem_response(error: BaseException, scope: Scope) -> ProblemResponse:
 
 
 async def answer_problem(request: Request, error: Exception) -> ProblemResponse:
-    """Answer with the problem: the handler that FastAPI calls for the errors registered with it."""
+    """Answer with the problem: the handler that FastAPI calls while nothing of an answer is on the wire."""
+    request.scope["lms.answered"] = True
     return problem_response(error, request.scope)
 
 

@@ -1,0 +1,505 @@
+"""The leave book: all requests of one employee, so that no two of them can book the same time.
+
+It carries the process of each request. `balances` and `approvals` answer with facts about one revision; an answer about
+a revision that no longer waits for it changes nothing, and a decision then lapses. Such an answer is never an error.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, time
+from typing import Any, Literal, NamedTuple, assert_never
+
+from lms.kernel.decider import Decider
+from lms.kernel.errors import FieldError, Stale
+from lms.kernel.sealed import Sealed
+from lms.requests.decider.chargeable import Interval, charged_days, minutes_of, per_day
+from lms.requests.decider.errors import (
+    CancellationPending,
+    NoSuchRequest,
+    NothingChanged,
+    NotInRequest,
+    Overlapping,
+    RequestClosed,
+)
+from lms.requests.decider.rules import Facts, broken_rules, shaped
+from lms.requests.decider.states import (
+    AwaitingApproval,
+    AwaitingReservation,
+    Book,
+    CancellationRequested,
+    Request,
+    Revision,
+    evolve,
+)
+from lms.requests.events import (
+    TOPIC,
+    BookEvent,
+    ChargedDay,
+    DayPart,
+    LeaveAmended,
+    LeaveApprovalRequested,
+    LeaveCancellationRequested,
+    LeaveCancelled,
+    LeaveConfirmed,
+    LeaveDecisionLapsed,
+    LeaveRefused,
+    LeaveRequested,
+)
+
+
+@dataclass(frozen=True)
+class RequestLeave:
+    """Ask for leave. `today` is the business date."""
+
+    request_id: str
+    employee_id: str
+    interval: Interval
+    reason: Sealed | None
+    requested_by: str
+    facts: Facts
+    today: date
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What an amendment changes of a request; None stays as it is."""
+
+    start_date: date | None = None
+    end_date: date | None = None
+    start_part: DayPart | None = None
+    end_part: DayPart | None = None
+    from_time: time | None = None
+    to_time: time | None = None
+    reason: Sealed | None = None
+
+    def of(self, interval: Interval) -> Interval:
+        """Return the interval with the changes."""
+        names = ("start_date", "end_date", "start_part", "end_part", "from_time", "to_time")
+        given: dict[str, Any] = {name: value for name in names if (value := getattr(self, name)) is not None}
+        return replace(interval, **given)
+
+
+@dataclass(frozen=True)
+class AmendLeave:
+    """Make a newer revision. `expected_version`, if given, is the version of the request that the caller saw."""
+
+    request_id: str
+    employee_id: str
+    changes: Changes
+    requested_by: str
+    facts: Facts
+    today: date
+    expected_version: int | None = None
+
+
+@dataclass(frozen=True)
+class CancelLeave:
+    """Cancel the whole request: at once, or by request where the leave has begun."""
+
+    request_id: str
+    employee_id: str
+    reason: Sealed | None
+    today: date
+    expected_version: int | None = None
+
+
+@dataclass(frozen=True)
+class CancelDays:
+    """Make a revision without these days; without all of them, the request is cancelled."""
+
+    request_id: str
+    employee_id: str
+    dates: frozenset[date]
+    reason: Sealed | None
+    requested_by: str
+    today: date
+    expected_version: int | None = None
+
+
+@dataclass(frozen=True)
+class RecordReservation:
+    """`balances` set the revision's minutes aside."""
+
+    request_id: str
+    employee_id: str
+    revision: int
+
+
+@dataclass(frozen=True)
+class RecordInsufficient:
+    """`balances` cannot cover the revision; `code` is what the request is refused with."""
+
+    request_id: str
+    employee_id: str
+    revision: int
+    code: str
+
+
+@dataclass(frozen=True)
+class RecordApproval:
+    """The revision was approved; `decided_by` None: because its type needs no approval."""
+
+    request_id: str
+    employee_id: str
+    revision: int
+    decided_by: str | None
+
+
+@dataclass(frozen=True)
+class RecordRejection:
+    """The revision was rejected, with the approver's reason."""
+
+    request_id: str
+    employee_id: str
+    revision: int
+    decided_by: str | None
+    reason: Sealed | None
+
+
+Answer = RecordReservation | RecordInsufficient | RecordApproval | RecordRejection
+"""What other services found."""
+
+Command = RequestLeave | AmendLeave | CancelLeave | CancelDays | Answer
+
+
+def decide(command: Command, book: Book) -> Sequence[BookEvent]:
+    """Return what follows from a command.
+
+    Commands of people raise a DomainError; answers of other services never do.
+    """
+    match command:
+        case RequestLeave():
+            decided = _request(command, book)
+        case AmendLeave():
+            decided = _amend(command, _changeable(book, command), book)
+        case CancelLeave():
+            decided = _cancel(command, _changeable(book, command))
+        case CancelDays():
+            decided = _cancel_days(command, _changeable(book, command))
+        case _:
+            request = book.requests.get(command.request_id)
+            decided = [] if request is None else _answered(command, request)
+    return decided
+
+
+def _answered(command: Answer, request: Request) -> list[BookEvent]:
+    match command:
+        case RecordReservation():
+            return _reserved(command, request)
+        case RecordInsufficient():
+            return _insufficient(command, request)
+        case RecordApproval():
+            return _approved(command, request)
+        case RecordRejection():
+            return _rejected(command, request)
+        case _:
+            assert_never(command)
+
+
+def clash(book: Book, days: Sequence[ChargedDay], interval: Interval, *, besides: str | None = None) -> date | None:
+    """Return the first day on which another request than `besides` books a time of `days`; None if all are free."""
+    wanted = {one.date: minutes_of(one.part, interval.from_time, interval.to_time) for one in days}
+    clashes = [
+        day
+        for request in book.requests.values()
+        if request.request_id != besides
+        for day, (begin, end) in _booked(request)
+        if day in wanted and begin < wanted[day][1] and wanted[day][0] < end
+    ]
+    return min(clashes, default=None)
+
+
+def _booked(request: Request) -> Iterator[tuple[date, tuple[int, int]]]:
+    for revision in request.booking:
+        for day in revision.days:
+            yield day.date, minutes_of(day.part, revision.interval.from_time, revision.interval.to_time)
+
+
+class _Changeable(NamedTuple):
+    """A request that can be changed; `newest` is its open revision, else the standing one."""
+
+    request: Request
+    open: Revision | None
+    standing: Revision | None
+    newest: Revision
+
+
+def _changeable(book: Book, command: AmendLeave | CancelLeave | CancelDays) -> _Changeable:
+    """Return the request if it can be changed now. Raises NoSuchRequest, Stale, RequestClosed, CancellationPending."""
+    request = book.requests.get(command.request_id)
+    if request is None:
+        raise NoSuchRequest("There is no such request.")
+    if command.expected_version is not None and command.expected_version != request.version:
+        raise Stale("The request has changed since you read it; read it again.")
+    if isinstance(request.state, CancellationRequested):
+        raise CancellationPending("The cancellation of this leave is to be decided on first.")
+    newest = request.open or request.standing
+    if newest is None:
+        raise RequestClosed(f"The request is {request.status}; make a new one.")
+    return _Changeable(request, request.open, request.standing, newest)
+
+
+def _request(command: RequestLeave, book: Book) -> list[BookEvent]:
+    facts = command.facts
+    interval = shaped(command.interval, facts.terms.unit)
+    days = _permitted(interval, facts, command.today, book)
+    return [
+        LeaveRequested(
+            request_id=command.request_id,
+            revision=1,
+            employee_id=command.employee_id,
+            leave_type=facts.terms.leave_type,
+            **_terms(interval),
+            days=days,
+            reason=command.reason,
+            needs_approval=facts.terms.needs_approval,
+            requested_by=command.requested_by,
+            rests_on=facts.rests_on,
+        )
+    ]
+
+
+def _permitted(
+    interval: Interval, facts: Facts, today: date, book: Book, amended: Request | None = None
+) -> tuple[ChargedDay, ...]:
+    """Return the charged days of an interval that keeps all rules; raise the first that it breaks."""
+    before = {day.date for revision in amended.booking for day in revision.days} if amended else set()
+    charges = per_day(interval, facts.terms.unit, facts.work)
+    for broken in broken_rules(interval, charges, facts, today=today, booked_before=before):
+        raise broken
+    days = charged_days(charges)
+    refuse_overlap(book, days, interval, besides=amended.request_id if amended else None)
+    return days
+
+
+def refuse_overlap(book: Book, days: Sequence[ChargedDay], interval: Interval, *, besides: str | None = None) -> None:
+    """Raise Overlapping if another request books the same time."""
+    day = clash(book, days, interval, besides=besides)
+    if day is not None:
+        raise Overlapping(f"Another request books {day} already.", (FieldError("/start_date", "overlaps"),))
+
+
+def _amend(command: AmendLeave, target: _Changeable, book: Book) -> list[BookEvent]:
+    request, open_, standing, base = target
+    facts = command.facts
+    interval = shaped(command.changes.of(base.interval), facts.terms.unit)
+    same_time = interval == base.interval
+    if same_time and command.changes.reason is None:
+        raise NothingChanged("The request says this already.")
+    return [
+        LeaveAmended(
+            request_id=request.request_id,
+            revision=request.revisions + 1,
+            employee_id=command.employee_id,
+            leave_type=request.leave_type,
+            **_terms(interval),
+            days=base.days if same_time else _permitted(interval, facts, command.today, book, request),
+            reason=command.changes.reason or base.reason,
+            needs_approval=facts.terms.needs_approval,
+            requested_by=command.requested_by,
+            rests_on=base.rests_on if same_time else facts.rests_on,
+            supersedes_revision=open_.number if open_ else None,
+            replaces_revision=standing.number if standing else None,
+            change="amend",
+        )
+    ]
+
+
+def _cancel(command: CancelLeave | CancelDays, target: _Changeable) -> list[BookEvent]:
+    request, open_, standing, _ = target
+    if standing is None or standing.interval.start_date > command.today:
+        return [
+            LeaveCancelled(
+                request_id=request.request_id,
+                revision=request.revisions,
+                employee_id=command.employee_id,
+                leave_type=request.leave_type,
+                open_revision=open_.number if open_ else None,
+                confirmed_revision=standing.number if standing else None,
+                reason=command.reason,
+            )
+        ]
+    revision = request.revisions + 1
+    return [
+        LeaveCancellationRequested(
+            request_id=request.request_id,
+            revision=revision,
+            employee_id=command.employee_id,
+            leave_type=request.leave_type,
+            confirmed_revision=standing.number,
+            supersedes_revision=open_.number if open_ else None,
+            reason=command.reason,
+        ),
+        LeaveApprovalRequested(
+            request_id=request.request_id,
+            revision=revision,
+            employee_id=command.employee_id,
+            leave_type=request.leave_type,
+            kind="cancellation",
+            start_date=standing.interval.start_date,
+            end_date=standing.interval.end_date,
+            days=standing.days,
+            needs_approval=True,
+        ),
+    ]
+
+
+def _cancel_days(command: CancelDays, target: _Changeable) -> list[BookEvent]:
+    request, open_, standing, base = target
+    strangers = command.dates - {day.date for day in base.days}
+    if strangers:
+        raise NotInRequest(
+            f"{min(strangers)} is no day that this request takes.", (FieldError("/dates", "names other days"),)
+        )
+    days = tuple(day for day in base.days if day.date not in command.dates)
+    if not days:
+        return _cancel(command, target)
+    not_begun = min(command.dates) > command.today
+    remaining = replace(
+        base.interval,
+        start_date=days[0].date,
+        end_date=days[-1].date,
+        start_part=days[0].part,
+        end_part=days[-1].part,
+    )
+    return [
+        LeaveAmended(
+            request_id=request.request_id,
+            revision=request.revisions + 1,
+            employee_id=command.employee_id,
+            leave_type=request.leave_type,
+            **_terms(remaining),
+            days=days,
+            reason=command.reason or base.reason,
+            needs_approval=request.needs_approval and not (open_ is None and not_begun),
+            requested_by=command.requested_by,
+            rests_on=base.rests_on,
+            supersedes_revision=open_.number if open_ else None,
+            replaces_revision=standing.number if standing else None,
+            change="cancel-days",
+        )
+    ]
+
+
+def _reserved(command: RecordReservation, request: Request) -> list[BookEvent]:
+    match request:
+        case Request(state=AwaitingReservation(open=revision)) if revision.number == command.revision:
+            return [
+                LeaveApprovalRequested(
+                    request_id=command.request_id,
+                    revision=revision.number,
+                    employee_id=command.employee_id,
+                    leave_type=request.leave_type,
+                    kind="leave",
+                    start_date=revision.interval.start_date,
+                    end_date=revision.interval.end_date,
+                    days=revision.days,
+                    needs_approval=revision.needs_approval,
+                )
+            ]
+    return []
+
+
+def _insufficient(command: RecordInsufficient, request: Request) -> list[BookEvent]:
+    match request:
+        case Request(state=AwaitingReservation(open=revision, standing=standing)) if (
+            revision.number == command.revision
+        ):
+            return [_refused(request, command, command.code, standing)]
+    return []
+
+
+def _approved(command: RecordApproval, request: Request) -> list[BookEvent]:
+    match request:
+        case Request(state=AwaitingApproval(open=revision, standing=standing)) if revision.number == command.revision:
+            return [
+                LeaveConfirmed(
+                    request_id=command.request_id,
+                    revision=revision.number,
+                    employee_id=command.employee_id,
+                    leave_type=request.leave_type,
+                    days=revision.days,
+                    replaces_revision=standing.number if standing else None,
+                    decided_by=command.decided_by,
+                )
+            ]
+        case Request(state=CancellationRequested(revision=number, standing=standing, reason=reason)) if (
+            number == command.revision
+        ):
+            return [
+                LeaveCancelled(
+                    request_id=command.request_id,
+                    revision=number,
+                    employee_id=command.employee_id,
+                    leave_type=request.leave_type,
+                    open_revision=None,
+                    confirmed_revision=standing.number,
+                    reason=reason,
+                )
+            ]
+    return _lapsed(command, request, "approved")
+
+
+def _rejected(command: RecordRejection, request: Request) -> list[BookEvent]:
+    match request:
+        case Request(state=AwaitingApproval(open=revision, standing=standing)) if revision.number == command.revision:
+            return [_refused(request, command, "rejected", standing)]
+        case Request(state=CancellationRequested(revision=number, standing=standing)) if number == command.revision:
+            return [_refused(request, command, "cancellation-rejected", standing)]
+    return _lapsed(command, request, "rejected")
+
+
+def _refused(
+    request: Request, command: RecordInsufficient | RecordRejection, code: str, standing: Revision | None
+) -> LeaveRefused:
+    return LeaveRefused(
+        request_id=request.request_id,
+        revision=command.revision,
+        employee_id=command.employee_id,
+        leave_type=request.leave_type,
+        code=code,
+        standing_revision=standing.number if standing else None,
+        decided_by=command.decided_by if isinstance(command, RecordRejection) else None,
+        reason=command.reason if isinstance(command, RecordRejection) else None,
+    )
+
+
+def _lapsed(
+    command: RecordApproval | RecordRejection, request: Request, decision: Literal["approved", "rejected"]
+) -> list[BookEvent]:
+    """Return that the decision came too late; nothing if it is one that the book holds already."""
+    if command.revision > request.revisions or command.revision in request.lapsed:
+        return []
+    outcome = request.outcomes.get(command.revision)
+    if outcome is None or outcome == {"approved": "confirmed", "rejected": "refused"}[decision]:
+        return []
+    return [
+        LeaveDecisionLapsed(
+            request_id=command.request_id,
+            revision=command.revision,
+            employee_id=command.employee_id,
+            decision=decision,
+            standing_state=request.status,
+        )
+    ]
+
+
+def _terms(interval: Interval) -> dict[str, Any]:
+    return {
+        "start_date": interval.start_date,
+        "end_date": interval.end_date,
+        "start_part": interval.start_part,
+        "end_part": interval.end_part,
+        "from_time": interval.from_time,
+        "to_time": interval.to_time,
+    }
+
+
+BOOK: Decider[Command, Book, BookEvent] = Decider(
+    category="leave-book",
+    topic=TOPIC,
+    initial=Book(),
+    decide=decide,
+    evolve=evolve,
+    state_type=Book,
+)

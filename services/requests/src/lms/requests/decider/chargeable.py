@@ -1,0 +1,151 @@
+"""What a leave costs, day by day, from the work schedules and holidays that hold on each day.
+
+Types in days and half-days cost nominal minutes: 240 for each scheduled half-day that is no holiday, whatever its
+length. Types in hours cost scheduled minutes. A schedule says how many minutes are worked before and after noon, not
+when: hours before noon cost at most the morning's minutes, hours after noon at most the afternoon's.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, time, timedelta
+from typing import Literal, TypeVar
+
+from lms.requests.events import ChargedDay, DayPart
+
+NOMINAL_HALF_DAY_MINUTES = 240
+NOON_MINUTES = 12 * 60
+DAY_MINUTES = 24 * 60
+
+Unit = Literal["day", "half-day", "hour"]
+Halves = tuple[int, int]
+"""Minutes of a morning and of an afternoon."""
+
+T = TypeVar("T")
+Dated = tuple[tuple[date, T], ...]
+"""What holds from which day on, in the order of the days; the first also counts for the time before it."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The scheduled minutes of each half-day: weeks of seven days from Monday on, which rotate from `anchor`."""
+
+    anchor: date
+    weeks: tuple[tuple[Halves, ...], ...]
+
+    def on(self, day: date) -> Halves:
+        """Return the scheduled minutes of the day's halves."""
+        week = (day - self.anchor).days // 7
+        return self.weeks[week % len(self.weeks)][day.weekday()]
+
+
+@dataclass(frozen=True)
+class Work:
+    """By which schedules and holidays somebody works; the holidays are those of the locations over time."""
+
+    schedules: Dated[Schedule]
+    holidays: Dated[Mapping[date, DayPart]] = ()
+
+    def scheduled_on(self, day: date) -> Halves:
+        """Return the scheduled minutes of the day's halves, holidays not regarded."""
+        return in_force(self.schedules, day).on(day)
+
+    def holiday_on(self, day: date) -> DayPart | None:
+        """Return which part of the day is a holiday."""
+        return in_force(self.holidays, day).get(day) if self.holidays else None
+
+
+@dataclass(frozen=True)
+class Interval:
+    """What is asked for: whole days with a part at either end, or hours of a single day.
+
+    `start_part` is the part taken of the first day and `end_part` of the last; on a single day both are the same.
+    """
+
+    start_date: date
+    end_date: date
+    start_part: DayPart = "full"
+    end_part: DayPart = "full"
+    from_time: time | None = None
+    to_time: time | None = None
+
+    @property
+    def length(self) -> int:
+        """The number of calendar days."""
+        return (self.end_date - self.start_date).days + 1
+
+    def part_on(self, day: date) -> DayPart:
+        """Return which part of one of its days is taken."""
+        if day == self.start_date:
+            return self.start_part
+        return self.end_part if day == self.end_date else "full"
+
+
+@dataclass(frozen=True)
+class DayCharge:
+    """One day of an interval and what it costs; `holiday` is the part of it that is a holiday."""
+
+    date: date
+    part: DayPart
+    entitlement_minutes: int
+    scheduled_minutes: int
+    holiday: DayPart | None = field(default=None)
+
+
+def in_force(dated: Sequence[tuple[date, T]], day: date) -> T:
+    """Return what holds on `day`."""
+    place = bisect_right([since for since, _ in dated], day)
+    return dated[max(place - 1, 0)][1]
+
+
+def days_of(interval: Interval) -> Iterator[date]:
+    """Yield the calendar days of an interval."""
+    for number in range(interval.length):
+        yield interval.start_date + timedelta(days=number)
+
+
+def per_day(interval: Interval, unit: Unit, work: Work) -> tuple[DayCharge, ...]:
+    """Return every day of the interval with what it costs, also those that cost nothing."""
+    return tuple(_charge(day, interval, unit, work) for day in days_of(interval))
+
+
+def charged_days(charges: Sequence[DayCharge]) -> tuple[ChargedDay, ...]:
+    """Return the days that cost something, as events carry them."""
+    return tuple(
+        ChargedDay(
+            date=one.date,
+            part=one.part,
+            entitlement_minutes=one.entitlement_minutes,
+            scheduled_minutes=one.scheduled_minutes,
+        )
+        for one in charges
+        if one.entitlement_minutes or one.scheduled_minutes
+    )
+
+
+def minutes_of(part: DayPart, from_time: time | None, to_time: time | None) -> Halves:
+    """Return from which to which minute of the day a part, or hours where they are given, reach."""
+    if from_time is not None and to_time is not None:
+        return from_time.hour * 60 + from_time.minute, to_time.hour * 60 + to_time.minute
+    match part:
+        case "morning":
+            return 0, NOON_MINUTES
+        case "afternoon":
+            return NOON_MINUTES, DAY_MINUTES
+        case "full":
+            return 0, DAY_MINUTES
+
+
+def _charge(day: date, interval: Interval, unit: Unit, work: Work) -> DayCharge:
+    part = interval.part_on(day)
+    holiday = work.holiday_on(day)
+    begin, end = minutes_of(part, interval.from_time, interval.to_time)
+    asked = max(0, min(end, NOON_MINUTES) - begin), max(0, end - max(begin, NOON_MINUTES))
+    worked = tuple(
+        0 if holiday in ("full", half) else scheduled
+        for half, scheduled in zip(("morning", "afternoon"), work.scheduled_on(day), strict=True)
+    )
+    taken = [min(minutes, limit) for minutes, limit in zip(worked, asked, strict=True)]
+    scheduled = sum(taken)
+    entitlement = scheduled if unit == "hour" else NOMINAL_HALF_DAY_MINUTES * sum(1 for one in taken if one)
+    return DayCharge(day, part, entitlement, scheduled, holiday)

@@ -233,12 +233,12 @@ class RequestTrail:
             own_traceparent = traceparent_of(current.get_span_context())
             exchange = _Exchange(scope, receive, send, request_id, own_traceparent)
             ACTIVE_CONNECTIONS.inc()
-            try:
-                with trail(request_id=request_id, traceparent=own_traceparent):
+            with trail(request_id=request_id, traceparent=own_traceparent):
+                try:
                     await self._handle(exchange)
-            finally:
-                ACTIVE_CONNECTIONS.dec()
-                _record(scope, exchange.status or _SERVER_ERROR, request_id, time.perf_counter() - started)
+                finally:
+                    ACTIVE_CONNECTIONS.dec()
+                    _record(scope, exchange.status or _SERVER_ERROR, time.perf_counter() - started)
 
     async def _handle(self, exchange: "_Exchange") -> None:
         try:
@@ -491,7 +491,7 @@ def _is_problem(message: Message) -> bool:
     )
 
 
-def _record(scope: Scope, status: int, request_id: str, seconds: float) -> None:
+def _record(scope: Scope, status: int, seconds: float) -> None:
     route = route_template(scope)
     method = scope["method"]
     HTTP_DURATION.labels(method, route, str(status)).observe(seconds)
@@ -500,7 +500,6 @@ def _record(scope: Scope, status: int, request_id: str, seconds: float) -> None:
         _log.info(
             "request",
             **{
-                "http.request.id": request_id,
                 "http.request.method": method,
                 "http.route": route,
                 "http.response.status_code": status,

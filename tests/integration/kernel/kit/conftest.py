@@ -1,0 +1,34 @@
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy import create_engine, text
+from sqlalchemy.engine import make_url
+
+from lms.kernel.database import Database
+from lms.kernel.keyring import DDL
+from lms.kernel.schema import log, metadata
+
+
+@pytest.fixture
+async def database(database_url: Callable[[str], str]) -> AsyncIterator[Database]:
+    url = database_url("kit")
+    engine = create_engine(make_url(url).set(drivername="mysql+pymysql"))
+    metadata.drop_all(engine)
+    metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(log.insert().values(id=1, log_epoch=1))
+        connection.execute(text("CREATE DATABASE IF NOT EXISTS keyring"))
+        if connection.scalar(text("SHOW TABLES FROM keyring LIKE 'data_keys'")) is None:
+            connection.execute(text(DDL))
+    engine.dispose()
+    database = Database(url, pool_size=10)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    redis = Redis.from_url(redis_url)
+    yield redis
+    await redis.aclose()

@@ -1,0 +1,108 @@
+import pytest
+from sqlalchemy import select
+
+from lms.kernel import keyring as keyrings
+from lms.kernel.database import Database
+from lms.kernel.ids import new_id
+from lms.kernel.keyring import Keyring, NoKey, Tampered, data_keys
+from lms.kernel.sealed import ERASED, Sealed
+
+OLD = "old-encryption-key-0123456789abcdef"
+NEW = "new-encryption-key-0123456789abcdef"
+
+
+@pytest.fixture
+def keyring(database: Database) -> Keyring:
+    return Keyring(database, OLD)
+
+
+async def person(database: Database, keyring: Keyring) -> str:
+    subject = new_id()
+    async with database.transaction() as connection:
+        await keyring.create_key(connection, subject)
+    return subject
+
+
+async def test_a_sealed_text_is_unsealed_by_any_process_with_the_key(database: Database, keyring: Keyring) -> None:
+    subject = await person(database, keyring)
+    sealed = await keyring.seal(subject, "Grippe, 39 °C")
+    assert "Grippe" not in sealed.model_dump_json()
+    assert await Keyring(database, OLD).unseal(sealed) == "Grippe, 39 °C"
+    assert sealed != await keyring.seal(subject, "Grippe, 39 °C")
+
+
+async def test_destroying_the_key_erases_every_sealed_text(database: Database, keyring: Keyring) -> None:
+    subject, other = await person(database, keyring), await person(database, keyring)
+    gone, kept = await keyring.seal(subject, "gone"), await keyring.seal(other, "kept")
+    async with database.transaction() as connection:
+        assert await keyring.destroy(connection, subject)
+        assert not await keyring.destroy(connection, subject)
+    assert await keyring.unseal_all([gone, kept, gone]) == [ERASED, "kept", ERASED]
+    assert await Keyring(database, OLD).unseal(gone) == ERASED
+    with pytest.raises(NoKey):
+        await keyring.seal(subject, "more")
+    with pytest.raises(NoKey):
+        async with database.transaction() as connection:
+            await keyring.create_key(connection, subject)
+
+
+async def test_a_copy_in_memory_is_forgotten_in_time(
+    database: Database, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = await person(database, keyring)
+    elsewhere = Keyring(database, OLD)
+    sealed = await elsewhere.seal(subject, "soon gone")
+    async with database.transaction() as connection:
+        await keyring.destroy(connection, subject)
+    assert await elsewhere.unseal(sealed) == "soon gone"
+    later = keyrings.time.monotonic() + keyrings.CACHE_SECONDS
+    monkeypatch.setattr(keyrings.time, "monotonic", lambda: later)
+    assert await elsewhere.unseal(sealed) == ERASED
+
+
+async def test_a_rolled_back_key_leaves_nothing(database: Database, keyring: Keyring) -> None:
+    subject = new_id()
+    async with database.transaction() as connection:
+        await keyring.create_key(connection, subject)
+        await connection.rollback()
+    with pytest.raises(NoKey):
+        await keyring.seal(subject, "nobody")
+    assert await keyring.unseal(Sealed(sealed="AAAA", subject=subject, key="none")) == ERASED
+
+
+async def test_a_person_keeps_the_first_key(database: Database, keyring: Keyring) -> None:
+    subject = new_id()
+    async with database.transaction() as connection:
+        first = await keyring.create_key(connection, subject)
+        assert await keyring.create_key(connection, subject) == first
+
+
+async def test_rotation_rewraps_keys_and_touches_no_sealed_text(
+    database: Database, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyrings, "REWRAP_BATCH", 2)
+    subjects = [await person(database, keyring) for _ in range(5)]
+    sealed = [await keyring.seal(subject, subject) for subject in subjects]
+    async with database.transaction() as connection:
+        await keyring.destroy(connection, subjects[0])
+    assert await Keyring.rotating(database, OLD, NEW).rewrap() >= 4
+    assert await Keyring.rotating(database, OLD, NEW).rewrap() >= 4
+    assert await Keyring(database, NEW).unseal_all(sealed) == [ERASED, *subjects[1:]]
+    with pytest.raises(Tampered):
+        await Keyring(database, OLD).unseal(sealed[1])
+    await Keyring.rotating(database, NEW, OLD).rewrap()
+
+
+async def test_a_changed_text_or_one_of_another_person_does_not_open(database: Database, keyring: Keyring) -> None:
+    subject, other = await person(database, keyring), await person(database, keyring)
+    sealed, others = await keyring.seal(subject, "mine"), await keyring.seal(other, "theirs")
+    with pytest.raises(Tampered):
+        await keyring.unseal(sealed.model_copy(update={"sealed": others.sealed}))
+    async with database.read() as connection:
+        wrapped = await connection.scalar(select(data_keys.c.wrapped_key).where(data_keys.c.subject == other))
+    async with database.transaction() as connection:
+        await connection.execute(data_keys.update().where(data_keys.c.subject == subject).values(wrapped_key=wrapped))
+    with pytest.raises(Tampered):
+        await Keyring(database, OLD).unseal(sealed)
+    async with database.transaction() as connection:
+        await connection.execute(data_keys.delete().where(data_keys.c.subject == subject))

@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from sqlalchemy import select
 
@@ -55,8 +57,8 @@ async def test_a_copy_in_memory_is_forgotten_in_time(
     async with database.transaction() as connection:
         await keyring.destroy(connection, subject)
     assert await elsewhere.unseal(sealed) == "soon gone"
-    later = keyrings.time.monotonic() + keyrings.CACHE_SECONDS
-    monkeypatch.setattr(keyrings.time, "monotonic", lambda: later)
+    later = time.monotonic() + keyrings.CACHE_SECONDS
+    monkeypatch.setattr(time, "monotonic", lambda: later)
     assert await elsewhere.unseal(sealed) == ERASED
 
 

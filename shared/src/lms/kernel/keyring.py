@@ -29,10 +29,12 @@ from lms.kernel.errors import Conflict
 from lms.kernel.ids import new_id
 from lms.kernel.schema import instant, name, text_name
 from lms.kernel.sealed import ERASED, Erased, Sealed
+from lms.kernel.settings import KernelSettings
 
 CACHE_SECONDS = 30.0
 CACHE_KEYS = 10_000
 REWRAP_BATCH = 500
+POOL = 2
 
 _NONCE = 12
 
@@ -121,6 +123,24 @@ class Keyring:
         self._database = database
         self._wrapping = Cipher("keyring", encryption_key, previous)
         self._held: OrderedDict[str, _Held] = OrderedDict()
+
+    @classmethod
+    def of(cls, settings: KernelSettings) -> Self:
+        """Return the keyring of a process, on a small pool of its own; `close` it at the end.
+
+        A command that seals holds a connection already: on the service's pool, commands could wait for each other's
+        second connection for ever.
+        """
+        url = settings.keyring_database_url or settings.database_url
+        return cls(
+            Database(url.get_secret_value(), pool_size=POOL),
+            settings.encryption_key.get_secret_value(),
+            settings.previous_encryption_key(),
+        )
+
+    async def close(self) -> None:
+        """Close the pool; needed only for a keyring made by `of`."""
+        await self._database.close()
 
     @classmethod
     def rotating(cls, database: Database, old: str, new: str) -> Self:

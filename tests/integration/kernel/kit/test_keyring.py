@@ -1,6 +1,8 @@
+import asyncio
 import time
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import select
 
 from lms.kernel import keyring as keyrings
@@ -8,6 +10,7 @@ from lms.kernel.database import Database
 from lms.kernel.ids import new_id
 from lms.kernel.keyring import Keyring, NoKey, Tampered, data_keys
 from lms.kernel.sealed import ERASED, Sealed
+from lms.kernel.settings import KernelSettings
 
 OLD = "old-encryption-key-0123456789abcdef"
 NEW = "new-encryption-key-0123456789abcdef"
@@ -60,6 +63,29 @@ async def test_a_copy_in_memory_is_forgotten_in_time(
     later = time.monotonic() + keyrings.CACHE_SECONDS
     monkeypatch.setattr(time, "monotonic", lambda: later)
     assert await elsewhere.unseal(sealed) == ERASED
+
+
+async def test_commands_that_hold_every_connection_can_still_seal(database: Database, keyring: Keyring) -> None:
+    subjects = [await person(database, keyring) for _ in range(4)]
+    url = SecretStr(database.url.render_as_string(hide_password=False))
+    own = Keyring.of(
+        KernelSettings(
+            database_url=url,
+            redis_url=SecretStr("redis://127.0.0.1:1"),
+            kafka_bootstrap_servers="127.0.0.1:1",
+            encryption_key=SecretStr(OLD),
+            jwt_public_key="x" * 44,
+        )
+    )
+    small = Database(url.get_secret_value(), pool_size=2, pool_timeout=1)
+
+    async def command(subject: str) -> Sealed:
+        async with small.transaction():
+            return await own.seal(subject, "text")
+
+    assert len(await asyncio.gather(*(command(subject) for subject in subjects))) == 4
+    await own.close()
+    await small.close()
 
 
 async def test_a_rolled_back_key_leaves_nothing(database: Database, keyring: Keyring) -> None:

@@ -124,8 +124,9 @@ class LeaveConfirmed(Event):
 class LeaveRefused(Event):
     """The revision ends without leave; `standing_revision` is the confirmed one that goes on to stand, if any.
 
-    `code` is `rejected` (by the approver), `cancellation-rejected`, or what `balances` found: `balance-insufficient`,
-    `waiting-period`, `unknown-leave-type`. `reason` is the approver's.
+    `code` is `rejected` (by the approver), `cancellation-rejected`, `superseded` (an open amendment, when begun leave
+    is to be cancelled), or what `balances` found: `balance-insufficient`, `waiting-period`, `unknown-leave-type`.
+    `reason` is the approver's.
     """
 
     TYPE: ClassVar[str] = "leave.refused"
@@ -157,7 +158,7 @@ class LeaveCancelled(Event):
 class LeaveCancellationRequested(Event):
     """Leave that has begun is to be cancelled, which an approver decides; until then it stands.
 
-    `supersedes_revision` is the open amendment that lapses with this fact, null if none was open.
+    An amendment that was open is refused first (`superseded`).
     """
 
     TYPE: ClassVar[str] = "leave.cancellation-requested"
@@ -167,7 +168,6 @@ class LeaveCancellationRequested(Event):
     employee_id: str
     leave_type: str
     confirmed_revision: int
-    supersedes_revision: int | None
     reason: Sealed | None
 
 
@@ -305,7 +305,6 @@ EXAMPLES: tuple[Event, ...] = (
         employee_id=_ANNA,
         leave_type="annual",
         confirmed_revision=1,
-        supersedes_revision=None,
         reason=_SEALED,
     ),
     LeaveDecisionLapsed(

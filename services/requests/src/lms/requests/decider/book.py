@@ -320,14 +320,15 @@ def _cancel(command: CancelLeave | CancelDays, target: _Changeable) -> list[Book
             )
         ]
     revision = request.revisions + 1
+    superseded = [] if open_ is None else [_refused(request, command.employee_id, open_.number, "superseded", standing)]
     return [
+        *superseded,
         LeaveCancellationRequested(
             request_id=request.request_id,
             revision=revision,
             employee_id=command.employee_id,
             leave_type=request.leave_type,
             confirmed_revision=standing.number,
-            supersedes_revision=open_.number if open_ else None,
             reason=command.reason,
         ),
         LeaveApprovalRequested(
@@ -382,8 +383,8 @@ def _cancel_days(command: CancelDays, target: _Changeable) -> list[BookEvent]:
 
 
 def _reserved(command: RecordReservation, request: Request) -> list[BookEvent]:
-    match request:
-        case Request(state=AwaitingReservation(open=revision)) if revision.number == command.revision:
+    match request.state:
+        case AwaitingReservation(open=revision) if revision.number == command.revision:
             return [
                 LeaveApprovalRequested(
                     request_id=command.request_id,
@@ -401,17 +402,15 @@ def _reserved(command: RecordReservation, request: Request) -> list[BookEvent]:
 
 
 def _insufficient(command: RecordInsufficient, request: Request) -> list[BookEvent]:
-    match request:
-        case Request(state=AwaitingReservation(open=revision, standing=standing)) if (
-            revision.number == command.revision
-        ):
-            return [_refused(request, command, command.code, standing)]
+    match request.state:
+        case AwaitingReservation(open=revision, standing=standing) if revision.number == command.revision:
+            return [_refused(request, command.employee_id, command.revision, command.code, standing)]
     return []
 
 
 def _approved(command: RecordApproval, request: Request) -> list[BookEvent]:
-    match request:
-        case Request(state=AwaitingApproval(open=revision, standing=standing)) if revision.number == command.revision:
+    match request.state:
+        case AwaitingApproval(open=revision, standing=standing) if revision.number == command.revision:
             return [
                 LeaveConfirmed(
                     request_id=command.request_id,
@@ -423,9 +422,7 @@ def _approved(command: RecordApproval, request: Request) -> list[BookEvent]:
                     decided_by=command.decided_by,
                 )
             ]
-        case Request(state=CancellationRequested(revision=number, standing=standing, reason=reason)) if (
-            number == command.revision
-        ):
+        case CancellationRequested(revision=number, standing=standing, reason=reason) if number == command.revision:
             return [
                 LeaveCancelled(
                     request_id=command.request_id,
@@ -441,26 +438,45 @@ def _approved(command: RecordApproval, request: Request) -> list[BookEvent]:
 
 
 def _rejected(command: RecordRejection, request: Request) -> list[BookEvent]:
-    match request:
-        case Request(state=AwaitingApproval(open=revision, standing=standing)) if revision.number == command.revision:
-            return [_refused(request, command, "rejected", standing)]
-        case Request(state=CancellationRequested(revision=number, standing=standing)) if number == command.revision:
-            return [_refused(request, command, "cancellation-rejected", standing)]
-    return _lapsed(command, request, "rejected")
+    match request.state:
+        case AwaitingApproval(open=revision) if revision.number == command.revision:
+            code = "rejected"
+        case CancellationRequested(revision=number) if number == command.revision:
+            code = "cancellation-rejected"
+        case _:
+            return _lapsed(command, request, "rejected")
+    return [
+        _refused(
+            request,
+            command.employee_id,
+            command.revision,
+            code,
+            request.standing,
+            decided_by=command.decided_by,
+            reason=command.reason,
+        )
+    ]
 
 
 def _refused(
-    request: Request, command: RecordInsufficient | RecordRejection, code: str, standing: Revision | None
+    request: Request,
+    employee_id: str,
+    revision: int,
+    code: str,
+    standing: Revision | None,
+    *,
+    decided_by: str | None = None,
+    reason: Sealed | None = None,
 ) -> LeaveRefused:
     return LeaveRefused(
         request_id=request.request_id,
-        revision=command.revision,
-        employee_id=command.employee_id,
+        revision=revision,
+        employee_id=employee_id,
         leave_type=request.leave_type,
         code=code,
         standing_revision=standing.number if standing else None,
-        decided_by=command.decided_by if isinstance(command, RecordRejection) else None,
-        reason=command.reason if isinstance(command, RecordRejection) else None,
+        decided_by=decided_by,
+        reason=reason,
     )
 
 

@@ -253,7 +253,7 @@ def _cancellation_requested(request: Request, event: LeaveCancellationRequested)
     if request.standing is None:
         return request
     return replace(
-        _closed(request, event.supersedes_revision, "superseded"),
+        request,
         state=CancellationRequested(request.standing, event.revision, event.reason),
         revisions=event.revision,
     )

@@ -1,0 +1,1 @@
+"""The views of requests: foreign facts, and the requests themselves."""

@@ -1,0 +1,133 @@
+"""The view `calendars`: which holidays a location keeps."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, ClassVar
+
+from sqlalchemy import Column, Date, Integer, SmallInteger, Table, and_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lms.kernel.event import Envelope
+from lms.kernel.projection import Delete, Projection, Update, Upsert, Write, live
+from lms.kernel.schema import name
+from lms.requests.events import DayPart
+from lms.requests.projections.employees import metadata
+from lms.requests.upstream import (
+    CalendarCreated,
+    CalendarHolidaysAdded,
+    CalendarHolidaysRemoved,
+    LocationCalendarChanged,
+    LocationCreated,
+)
+
+locations = Table(
+    "locations",
+    metadata,
+    Column("generation", SmallInteger, primary_key=True, autoincrement=False),
+    Column("location_id", name(36), primary_key=True),
+    Column("calendar_id", name(36), nullable=False),
+    Column("version", Integer, nullable=False),
+)
+
+calendars = Table(
+    "calendars",
+    metadata,
+    Column("generation", SmallInteger, primary_key=True, autoincrement=False),
+    Column("calendar_id", name(36), primary_key=True),
+    Column("version", Integer, nullable=False),
+)
+
+holidays = Table(
+    "calendar_holidays",
+    metadata,
+    Column("generation", SmallInteger, primary_key=True, autoincrement=False),
+    Column("calendar_id", name(36), primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("part", name(10), nullable=False),
+)
+
+
+def _location_created(event: LocationCreated | LocationCalendarChanged, envelope: Envelope) -> Iterable[Write]:
+    yield Upsert(
+        locations,
+        {"location_id": event.location_id, "calendar_id": event.calendar_id, "version": envelope.version},
+    )
+
+
+def _calendar_created(event: CalendarCreated, envelope: Envelope) -> Iterable[Write]:
+    yield Upsert(calendars, {"calendar_id": event.calendar_id, "version": envelope.version})
+
+
+def _holidays_added(event: CalendarHolidaysAdded, envelope: Envelope) -> Iterable[Write]:
+    yield Update(calendars, {"calendar_id": event.calendar_id}, {"version": envelope.version})
+    for holiday in event.holidays:
+        yield Upsert(holidays, {"calendar_id": event.calendar_id, "day": holiday.date, "part": holiday.part})
+
+
+def _holidays_removed(event: CalendarHolidaysRemoved, envelope: Envelope) -> Iterable[Write]:
+    yield Update(calendars, {"calendar_id": event.calendar_id}, {"version": envelope.version})
+    for day in event.dates:
+        yield Delete(holidays, {"calendar_id": event.calendar_id, "day": day})
+
+
+class Calendars(Projection):
+    """Locations, holiday calendars and their holidays."""
+
+    name: ClassVar[str] = "calendars"
+    tables: ClassVar[tuple[Table, ...]] = (locations, calendars, holidays)
+    handlers: ClassVar[Mapping[type, Callable[[Any, Envelope], Iterable[Write]]]] = {
+        LocationCreated: _location_created,
+        LocationCalendarChanged: _location_created,
+        CalendarCreated: _calendar_created,
+        CalendarHolidaysAdded: _holidays_added,
+        CalendarHolidaysRemoved: _holidays_removed,
+    }
+
+
+@dataclass(frozen=True)
+class KnownCalendar:
+    """The calendar of a location with the holidays of some days, and the versions of both streams."""
+
+    calendar_id: str
+    version: int
+    location_version: int
+    holidays: dict[date, DayPart] = field(default_factory=dict)
+
+
+async def of_locations(
+    connection: AsyncConnection, location_ids: Collection[str], first: date, last: date
+) -> dict[str, KnownCalendar]:
+    """Return the calendars of those locations whose calendar is known here, with the holidays of the days."""
+    rows = await connection.execute(
+        select(
+            locations.c.location_id,
+            locations.c.calendar_id,
+            locations.c.version.label("location_version"),
+            calendars.c.version,
+            holidays.c.day,
+            holidays.c.part,
+        )
+        .join(
+            calendars,
+            and_(
+                calendars.c.generation == locations.c.generation,
+                calendars.c.calendar_id == locations.c.calendar_id,
+            ),
+        )
+        .outerjoin(
+            holidays,
+            and_(
+                holidays.c.generation == locations.c.generation,
+                holidays.c.calendar_id == locations.c.calendar_id,
+                holidays.c.day.between(first, last),
+            ),
+        )
+        .where(live(locations, Calendars.name), locations.c.location_id.in_(sorted(location_ids)))
+    )
+    found: dict[str, KnownCalendar] = {}
+    for row in rows:
+        calendar = found.setdefault(row.location_id, KnownCalendar(row.calendar_id, row.version, row.location_version))
+        if row.day is not None:
+            calendar.holidays[row.day] = row.part
+    return found

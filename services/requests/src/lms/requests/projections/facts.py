@@ -1,0 +1,64 @@
+"""Everything foreign that a request of one employee rests on, gathered from the views and named with its versions."""
+
+from datetime import date
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lms.requests.decider.chargeable import Dated, Work, in_force
+from lms.requests.decider.errors import EmployeeUnknown, UnknownLeaveType
+from lms.requests.decider.rules import Employment, Facts
+from lms.requests.events import RestsOn
+from lms.requests.projections import calendars, employees, leave_types, schedules
+
+
+async def facts_of(connection: AsyncConnection, employee_id: str, leave_type: str, first: date, last: date) -> Facts:
+    """Return what is known here of the employee and the leave type for the days from `first` to `last`.
+
+    Raises EmployeeUnknown, also while the schedule or calendar has not come here, and UnknownLeaveType.
+    """
+    history = await employees.history_of(connection, employee_id)
+    if not history:
+        raise EmployeeUnknown("No such employee is known here; one who has just been added is known in a moment.")
+    used_schedules = _used(history, "schedule", first, last)
+    used_locations = _used(history, "location", first, last)
+    known_schedules = await schedules.known(connection, {value for _, value in used_schedules})
+    known_calendars = await calendars.of_locations(connection, {value for _, value in used_locations}, first, last)
+    if any(value not in known_schedules for _, value in used_schedules) or any(
+        value not in known_calendars for _, value in used_locations
+    ):
+        raise EmployeeUnknown("The employee's schedule or calendar has not come here yet; repeat in a moment.")
+    known_type = await leave_types.find(connection, leave_type)
+    if known_type is None:
+        raise UnknownLeaveType(f"There is no leave type {leave_type!r}.")
+    streams = {f"employee-{employee_id}": int(history[0].version)}
+    streams |= {f"schedule-{schedule_id}": one.version for schedule_id, one in known_schedules.items()}
+    for location_id, calendar in known_calendars.items():
+        streams[f"location-{location_id}"] = calendar.location_version
+        streams[f"calendar-{calendar.calendar_id}"] = calendar.version
+    return Facts(
+        employment=Employment(
+            employed_from=history[0].employed_from,
+            last_day=history[0].last_day,
+            locations=_all(history, "location"),
+        ),
+        work=Work(
+            schedules=tuple((since, known_schedules[value].schedule) for since, value in used_schedules),
+            holidays=tuple((since, known_calendars[value].holidays) for since, value in used_locations),
+        ),
+        terms=known_type.terms,
+        policies=known_type.policies,
+        rests_on=tuple(RestsOn(stream=stream, version=version) for stream, version in streams.items())
+        + tuple(RestsOn(stream=stream, version=version) for stream, version in known_type.streams.items()),
+    )
+
+
+def _all(history: list[Any], kind: employees.Kind) -> Dated[str]:
+    return tuple((row.effective_from, row.value) for row in history if row.kind == kind and row.value is not None)
+
+
+def _used(history: list[Any], kind: employees.Kind, first: date, last: date) -> Dated[str]:
+    """Return what holds on any of the days."""
+    dated = _all(history, kind)
+    opening = in_force([(since, (since, value)) for since, value in dated], first)
+    return (opening, *(one for one in dated if opening[0] < one[0] <= last))

@@ -1,0 +1,320 @@
+"""The view `leave_requests`: a row for each revision, of which one is shown as the request.
+
+It is written in the transaction of the command. The table is partitioned by the year of `start_date`, which is why that
+date stands in the primary key, and why each revision has a row of its own: a row's dates never change.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+from typing import Any, ClassVar, Literal
+
+import orjson
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ColumnElement,
+    Date,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    Time,
+    or_,
+    select,
+    tuple_,
+)
+from sqlalchemy.dialects.mysql import LONGTEXT
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lms.kernel.event import Envelope
+from lms.kernel.projection import Projection, Update, Upsert, Write, live
+from lms.kernel.schema import instant, name, text_name
+from lms.kernel.sealed import Sealed
+from lms.requests.events import (
+    ChargedDay,
+    DayPart,
+    LeaveAmended,
+    LeaveApprovalRequested,
+    LeaveCancellationRequested,
+    LeaveCancelled,
+    LeaveConfirmed,
+    LeaveDecisionLapsed,
+    LeaveRefused,
+    LeaveRequested,
+)
+
+Status = Literal["pending", "approved", "rejected", "cancelled", "cancellation-requested"]
+Sort = Literal["start_date", "-start_date", "id", "-id"]
+
+ABSENT: tuple[Status, ...] = ("pending", "approved", "cancellation-requested")
+"""The states in which somebody is, or may be, absent."""
+
+leave_requests = Table(
+    "leave_requests",
+    MetaData(),
+    Column("generation", SmallInteger, primary_key=True, autoincrement=False),
+    Column("request_id", name(36), primary_key=True),
+    Column("revision", Integer, primary_key=True, autoincrement=False),
+    Column("start_date", Date, primary_key=True),
+    Column("end_date", Date, nullable=False),
+    Column("employee_id", name(36), nullable=False),
+    Column("leave_type", name(60), nullable=False),
+    Column("start_part", name(10), nullable=False),
+    Column("end_part", name(10), nullable=False),
+    Column("from_time", Time, nullable=True),
+    Column("to_time", Time, nullable=True),
+    Column("days", LONGTEXT, nullable=False),
+    Column("entitlement_minutes", Integer, nullable=False),
+    Column("scheduled_minutes", Integer, nullable=False),
+    Column("reason", LONGTEXT, nullable=True),
+    Column("requested_by", text_name(80), nullable=False),
+    Column("recorded_at", instant(), nullable=False),
+    Column("status", name(30), nullable=False),
+    Column("code", name(60), nullable=True),
+    Column("shown", Boolean, nullable=False),
+    Column("settled", Boolean, nullable=False),
+    Column("open_revision", Integer, nullable=True),
+    Column("updated_at", instant(), nullable=False),
+    Column("version", Integer, nullable=False),
+    Index("leave_requests_complex", "generation", "employee_id", "status", "start_date", "end_date"),
+    Index("leave_requests_dates", "generation", "start_date", "end_date"),
+)
+"""`status` of a row that is not shown may also be `superseded` or `replaced`. `settled`, `open_revision`, `updated_at`
+and `version` are the whole request's, the same in all of its rows; `version` is the stream's at its last fact."""
+
+
+def _requested(event: LeaveRequested, envelope: Envelope) -> Iterable[Write]:
+    yield _row(event, envelope, shown=True)
+
+
+def _amended(event: LeaveAmended, envelope: Envelope) -> Iterable[Write]:
+    if event.supersedes_revision is not None:
+        yield _revision(event.request_id, event.supersedes_revision, status="superseded", shown=False)
+    yield _row(event, envelope, shown=event.replaces_revision is None)
+    yield _request(event.request_id, envelope, settled=False, open_revision=event.revision)
+
+
+def _approval_requested(event: LeaveApprovalRequested, envelope: Envelope) -> Iterable[Write]:
+    yield _request(event.request_id, envelope, settled=event.needs_approval, open_revision=event.revision)
+
+
+def _confirmed(event: LeaveConfirmed, envelope: Envelope) -> Iterable[Write]:
+    if event.replaces_revision is not None:
+        yield _revision(event.request_id, event.replaces_revision, status="replaced", shown=False)
+    yield _revision(event.request_id, event.revision, status="approved", shown=True)
+    yield _request(event.request_id, envelope, settled=True, open_revision=None)
+
+
+def _refused(event: LeaveRefused, envelope: Envelope) -> Iterable[Write]:
+    yield _revision(event.request_id, event.revision, status="rejected", code=event.code)
+    if event.standing_revision is not None:
+        yield _revision(event.request_id, event.standing_revision, status="approved", shown=True)
+    yield _request(event.request_id, envelope, settled=True, open_revision=None)
+
+
+def _cancelled(event: LeaveCancelled, envelope: Envelope) -> Iterable[Write]:
+    for revision in (event.open_revision, event.confirmed_revision):
+        if revision is not None:
+            yield _revision(event.request_id, revision, status="cancelled")
+    yield _request(event.request_id, envelope, settled=True, open_revision=None)
+
+
+def _cancellation_requested(event: LeaveCancellationRequested, envelope: Envelope) -> Iterable[Write]:
+    yield _revision(event.request_id, event.confirmed_revision, status="cancellation-requested")
+    yield _request(event.request_id, envelope, settled=True, open_revision=event.revision)
+
+
+def _decision_lapsed(event: LeaveDecisionLapsed, envelope: Envelope) -> Iterable[Write]:
+    yield Update(
+        leave_requests,
+        {"request_id": event.request_id},
+        {"updated_at": envelope.time, "version": envelope.version},
+    )
+
+
+def _row(event: LeaveRequested | LeaveAmended, envelope: Envelope, *, shown: bool) -> Write:
+    fields = event.model_dump(mode="json", include={"days", "reason"})
+    return Upsert(
+        leave_requests,
+        {
+            "request_id": event.request_id,
+            "revision": event.revision,
+            "start_date": event.start_date,
+            "end_date": event.end_date,
+            "employee_id": event.employee_id,
+            "leave_type": event.leave_type,
+            "start_part": event.start_part,
+            "end_part": event.end_part,
+            "from_time": event.from_time,
+            "to_time": event.to_time,
+            "days": orjson.dumps(fields["days"]).decode(),
+            "entitlement_minutes": sum(day.entitlement_minutes for day in event.days),
+            "scheduled_minutes": sum(day.scheduled_minutes for day in event.days),
+            "reason": None if event.reason is None else orjson.dumps(fields["reason"]).decode(),
+            "requested_by": event.requested_by,
+            "recorded_at": envelope.time,
+            "status": "pending",
+            "code": None,
+            "shown": shown,
+            "settled": False,
+            "open_revision": event.revision,
+            "updated_at": envelope.time,
+            "version": envelope.version,
+        },
+    )
+
+
+def _revision(request_id: str, revision: int, **values: Any) -> Write:
+    return Update(leave_requests, {"request_id": request_id, "revision": revision}, values)
+
+
+def _request(request_id: str, envelope: Envelope, *, settled: bool, open_revision: int | None) -> Write:
+    return Update(
+        leave_requests,
+        {"request_id": request_id},
+        {
+            "settled": settled,
+            "open_revision": open_revision,
+            "updated_at": envelope.time,
+            "version": envelope.version,
+        },
+    )
+
+
+class LeaveRequests(Projection):
+    """All requests with their revisions."""
+
+    name: ClassVar[str] = "leave_requests"
+    tables: ClassVar[tuple[Table, ...]] = (leave_requests,)
+    handlers: ClassVar[Mapping[type, Callable[[Any, Envelope], Iterable[Write]]]] = {
+        LeaveRequested: _requested,
+        LeaveAmended: _amended,
+        LeaveApprovalRequested: _approval_requested,
+        LeaveConfirmed: _confirmed,
+        LeaveRefused: _refused,
+        LeaveCancelled: _cancelled,
+        LeaveCancellationRequested: _cancellation_requested,
+        LeaveDecisionLapsed: _decision_lapsed,
+    }
+
+
+@dataclass(frozen=True)
+class RevisionRow:
+    """One revision as the view holds it; amounts in minutes."""
+
+    request_id: str
+    revision: int
+    employee_id: str
+    leave_type: str
+    start_date: date
+    end_date: date
+    start_part: DayPart
+    end_part: DayPart
+    from_time: time | None
+    to_time: time | None
+    days: tuple[ChargedDay, ...]
+    entitlement_minutes: int
+    scheduled_minutes: int
+    reason: Sealed | None
+    requested_by: str
+    recorded_at: datetime
+    status: Status
+    code: str | None
+    shown: bool
+    settled: bool
+    open_revision: int | None
+    updated_at: datetime
+    version: int
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """Which requests a list holds; None does not limit. `since` and `until` limit to those that overlap the days."""
+
+    employee_ids: Collection[str] | None = None
+    statuses: Collection[str] | None = None
+    leave_type: str | None = None
+    since: date | None = None
+    until: date | None = None
+
+
+async def find(
+    connection: AsyncConnection,
+    criteria: Criteria,
+    *,
+    sort: Sort = "-id",
+    after: tuple[Any, ...] | None = None,
+    limit: int | None = None,
+) -> list[RevisionRow]:
+    """Return requests, each as its shown revision. `id` sorts by the instant at which leave was first asked for.
+
+    `after` is the last sort key seen: the start date and the id, or the id alone.
+    """
+    if criteria.employee_ids is not None and not criteria.employee_ids:
+        return []
+    key: tuple[ColumnElement[Any], ...] = (leave_requests.c.request_id,)
+    if sort.endswith("start_date"):
+        key = (leave_requests.c.start_date, leave_requests.c.request_id)
+    descending = sort.startswith("-")
+    statement = select(leave_requests).where(*_conditions(criteria)).limit(limit)
+    if after is not None:
+        passed = tuple_(*key) < after if descending else tuple_(*key) > after
+        statement = statement.where(passed)
+    rows = await connection.execute(statement.order_by(*(one.desc() if descending else one for one in key)))
+    return [_read(row) for row in rows]
+
+
+async def revisions_of(connection: AsyncConnection, request_id: str) -> list[RevisionRow]:
+    """Return all revisions of a request, oldest first; none for a request that does not exist."""
+    rows = await connection.execute(
+        select(leave_requests)
+        .where(live(leave_requests, LeaveRequests.name), leave_requests.c.request_id == request_id)
+        .order_by(leave_requests.c.revision)
+    )
+    return [_read(row) for row in rows]
+
+
+async def owner_of(connection: AsyncConnection, request_id: str) -> tuple[str, str] | None:
+    """Return the employee and the leave type of a request; None if there is no such request."""
+    row = (
+        await connection.execute(
+            select(leave_requests.c.employee_id, leave_requests.c.leave_type)
+            .where(live(leave_requests, LeaveRequests.name), leave_requests.c.request_id == request_id)
+            .limit(1)
+        )
+    ).first()
+    return None if row is None else (row.employee_id, row.leave_type)
+
+
+def shown_of(revisions: Sequence[RevisionRow]) -> RevisionRow:
+    """Return the revision that is shown as the request."""
+    return next(one for one in revisions if one.shown)
+
+
+def _conditions(criteria: Criteria) -> list[ColumnElement[bool]]:
+    columns = leave_requests.c
+    conditions = [live(leave_requests, LeaveRequests.name), columns.shown.is_(True)]
+    if criteria.employee_ids is not None:
+        conditions.append(columns.employee_id.in_(sorted(criteria.employee_ids)))
+    if criteria.statuses is not None:
+        conditions.append(or_(*(columns.status == status for status in criteria.statuses)))
+    if criteria.leave_type is not None:
+        conditions.append(columns.leave_type == criteria.leave_type)
+    if criteria.since is not None:
+        conditions.append(columns.end_date >= criteria.since)
+    if criteria.until is not None:
+        conditions.append(columns.start_date <= criteria.until)
+    return conditions
+
+
+def _read(row: Any) -> RevisionRow:
+    fields = {key: value for key, value in row._mapping.items() if key != "generation"}  # noqa: SLF001  # its public name
+    fields["days"] = tuple(ChargedDay.model_validate(day) for day in orjson.loads(row.days))
+    fields["reason"] = None if row.reason is None else Sealed.model_validate_json(row.reason)
+    fields["shown"] = bool(row.shown)
+    fields["settled"] = bool(row.settled)
+    fields["recorded_at"] = row.recorded_at.replace(tzinfo=UTC)
+    fields["updated_at"] = row.updated_at.replace(tzinfo=UTC)
+    return RevisionRow(**fields)

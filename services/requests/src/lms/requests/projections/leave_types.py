@@ -1,0 +1,158 @@
+"""The view `leave_types`: what types of leave there are, and what their policies say of when it can be taken."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, ClassVar
+
+import orjson
+from sqlalchemy import VARCHAR, Boolean, Column, Date, Index, Integer, SmallInteger, Table, select
+from sqlalchemy.dialects.mysql import LONGTEXT
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lms.kernel.event import Envelope
+from lms.kernel.projection import Projection, Upsert, Write, live
+from lms.kernel.schema import name
+from lms.requests.decider.rules import LeaveTerms, PolicyVersion
+from lms.requests.projections.employees import metadata
+from lms.requests.upstream import LeaveTypeChanged, LeaveTypeDefined, PolicyPublished
+
+leave_types = Table(
+    "leave_types",
+    metadata,
+    Column("generation", SmallInteger, primary_key=True, autoincrement=False),
+    Column("leave_type", name(60), primary_key=True),
+    Column("name", VARCHAR(80), nullable=False),
+    Column("unit", name(10), nullable=False),
+    Column("needs_approval", Boolean, nullable=False),
+    Column("attachment_after_days", Integer, nullable=True),
+    Column("min_notice_days", Integer, nullable=False),
+    Column("max_length_days", Integer, nullable=True),
+    Column("reason_visible_to", VARCHAR(200), nullable=False),
+    Column("version", Integer, nullable=False),
+)
+"""`reason_visible_to` are roles, separated by blanks."""
+
+policies = Table(
+    "policies",
+    metadata,
+    Column("generation", SmallInteger, primary_key=True, autoincrement=False),
+    Column("policy_id", name(60), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("leave_type", name(60), nullable=False),
+    Column("effective_from", Date, nullable=False),
+    Column("locations", LONGTEXT, nullable=True),
+    Column("waiting_period_days", Integer, nullable=False),
+    Column("blackouts", LONGTEXT, nullable=False),
+    Column("stream_version", Integer, nullable=False),
+    Index("policies_leave_type", "generation", "leave_type"),
+)
+"""Every published version; `locations` (null: everywhere) and `blackouts` (pairs of days) are JSON lists."""
+
+
+def _terms(event: LeaveTypeDefined | LeaveTypeChanged, envelope: Envelope) -> Iterable[Write]:
+    yield Upsert(
+        leave_types,
+        {
+            "leave_type": event.leave_type,
+            "name": event.name,
+            "unit": event.unit,
+            "needs_approval": event.needs_approval,
+            "attachment_after_days": event.attachment_after_days,
+            "min_notice_days": event.min_notice_days,
+            "max_length_days": event.max_length_days,
+            "reason_visible_to": " ".join(event.reason_visible_to),
+            "version": envelope.version,
+        },
+    )
+
+
+def _published(event: PolicyPublished, envelope: Envelope) -> Iterable[Write]:
+    yield Upsert(
+        policies,
+        {
+            "policy_id": event.policy_id,
+            "version": event.version,
+            "leave_type": event.leave_type,
+            "effective_from": event.effective_from,
+            "locations": None if event.locations is None else orjson.dumps(event.locations).decode(),
+            "waiting_period_days": event.waiting_period_days,
+            "blackouts": orjson.dumps([(one.first_day, one.last_day) for one in event.blackouts]).decode(),
+            "stream_version": envelope.version,
+        },
+    )
+
+
+class LeaveTypes(Projection):
+    """All leave types and all versions of their policies."""
+
+    name: ClassVar[str] = "leave_types"
+    tables: ClassVar[tuple[Table, ...]] = (leave_types, policies)
+    handlers: ClassVar[Mapping[type, Callable[[Any, Envelope], Iterable[Write]]]] = {
+        LeaveTypeDefined: _terms,
+        LeaveTypeChanged: _terms,
+        PolicyPublished: _published,
+    }
+
+
+@dataclass(frozen=True)
+class KnownType:
+    """A leave type, its policies, and the versions of their streams by name."""
+
+    terms: LeaveTerms
+    policies: tuple[PolicyVersion, ...]
+    streams: Mapping[str, int]
+    attachment_after_days: int | None
+
+
+async def find(connection: AsyncConnection, leave_type: str) -> KnownType | None:
+    """Return a leave type with its policies; None if it is not known here."""
+    row = (
+        await connection.execute(
+            select(leave_types).where(live(leave_types, LeaveTypes.name), leave_types.c.leave_type == leave_type)
+        )
+    ).first()
+    if row is None:
+        return None
+    published = list(
+        await connection.execute(
+            select(policies).where(live(policies, LeaveTypes.name), policies.c.leave_type == leave_type)
+        )
+    )
+    streams = {f"leave-type-{leave_type}": row.version}
+    for policy in published:
+        stream = f"policy-{policy.policy_id}"
+        streams[stream] = max(streams.get(stream, 0), policy.stream_version)
+    return KnownType(
+        terms=LeaveTerms(
+            leave_type=leave_type,
+            unit=row.unit,
+            needs_approval=bool(row.needs_approval),
+            min_notice_days=row.min_notice_days,
+            max_length_days=row.max_length_days,
+        ),
+        policies=tuple(_policy(policy) for policy in published),
+        streams=streams,
+        attachment_after_days=row.attachment_after_days,
+    )
+
+
+async def reason_readers(connection: AsyncConnection) -> dict[str, frozenset[str]]:
+    """Return for each leave type the roles that may read the reasons of its requests."""
+    rows = await connection.execute(
+        select(leave_types.c.leave_type, leave_types.c.reason_visible_to).where(live(leave_types, LeaveTypes.name))
+    )
+    return {row.leave_type: frozenset(row.reason_visible_to.split()) for row in rows}
+
+
+def _policy(row: Any) -> PolicyVersion:
+    return PolicyVersion(
+        policy_id=row.policy_id,
+        version=row.version,
+        effective_from=row.effective_from,
+        locations=None if row.locations is None else tuple(orjson.loads(row.locations)),
+        waiting_period_days=row.waiting_period_days,
+        blackouts=tuple(
+            (date.fromisoformat(first), date.fromisoformat(last)) for first, last in orjson.loads(row.blackouts)
+        ),
+    )

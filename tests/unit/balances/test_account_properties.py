@@ -40,6 +40,7 @@ from lms.balances.events import (
 
 START = date(2025, 1, 1)
 END = date(2027, 12, 31)
+HORIZON = END + timedelta(days=60)
 LIMIT = 2 * 480
 TYPES = {
     "annual": LeaveTypeTerms(
@@ -191,8 +192,8 @@ def test_no_lot_is_overspent_and_the_limit_is_never_passed(life: Any) -> None:
     ada = live(life)
     taken = takings(ada.state, "annual")
     terms = ada.rulebook.terms("annual", ada.state.employment)
-    lots = lots_through(ada.state, "annual", ada.rulebook, END)
-    found = walk("annual", lots, taken, terms, END + timedelta(days=30))
+    lots = lots_through(ada.state, "annual", ada.rulebook, HORIZON)
+    found = walk("annual", lots, taken, terms, HORIZON)
     assert all(minutes > 0 for minutes in found.remaining.values())
     gone: dict[str, int] = {}
     spent = [(one.lot_id, one.minutes) for uses in found.uses.values() for one in uses]
@@ -213,8 +214,8 @@ def test_no_lot_is_overspent_and_the_limit_is_never_passed(life: Any) -> None:
 def test_what_was_accepted_never_passes_the_negative_limit(life: Any) -> None:
     ada = live(life)
     terms = ada.rulebook.terms("annual", ada.state.employment)
-    lots = lots_through(ada.state, "annual", ada.rulebook, END)
-    found = walk("annual", lots, takings(ada.state, "annual"), terms, END + timedelta(days=30))
+    lots = lots_through(ada.state, "annual", ada.rulebook, HORIZON)
+    found = walk("annual", lots, takings(ada.state, "annual"), terms, HORIZON)
     assert all(debt <= terms.negative_limit(day) for day, debt in found.debts)
 
 

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from lms.balances.events import LeaveTypeTerms, PolicyPublished
@@ -30,6 +30,12 @@ class Employment:
             return None
         place = bisect_right([one.effective_from for one in self.locations], day)
         return self.locations[max(place - 1, 0)].location_id
+
+    def moved(self, effective_from: date, location_id: str) -> "Employment":
+        """Return the employment with another location from a day on; a move told before on that day is replaced."""
+        others = [one for one in self.locations if one.effective_from != effective_from]
+        history = sorted([*others, Location(effective_from, location_id)], key=lambda one: one.effective_from)
+        return replace(self, locations=tuple(history))
 
 
 class Terms:

@@ -106,6 +106,15 @@ def booked(state: Account, leave_type: str, as_of: date) -> tuple[int, int, int]
     )
 
 
+def unlimited_coverage(state: Account, leave_type: str, year: int) -> tuple[Covered, ...]:
+    """Return what is booked of an unlimited type within a year; no lot covers it."""
+    debited, reserved = _references(state, leave_type)
+    found = Walk()
+    for one in takings(state, leave_type):
+        found.uses[one.reference].append(Use(None, one.date, one.minutes))
+    return _covered(found, year, debited | reserved)
+
+
 def _references(state: Account, leave_type: str) -> tuple[frozenset[str], frozenset[str]]:
     found: dict[str, set[str]] = {"debited": set(), "reserved": set()}
     for request_id, bookings in state.requests.items():

@@ -1,0 +1,294 @@
+"""The use cases of balances: they supply time, rules and ids, and leave the deciding to the deciders."""
+
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import partial
+from typing import Any
+
+from lms.balances import store
+from lms.balances.decider import LEAVE_ACCOUNT, LEAVE_TYPE, POLICY
+from lms.balances.decider.account import (
+    AccountCommand,
+    Adjust,
+    Cancel,
+    Debit,
+    NoteEmployment,
+    RecordDue,
+    Release,
+    Reserve,
+)
+from lms.balances.decider.catalogue import ChangeLeaveType, DefineLeaveType, PublishPolicy
+from lms.balances.decider.rulebook import Employment
+from lms.balances.events import ChargedDay, LeaveTypeTerms, PolicyPublished, PolicyTerms, RestsOn
+from lms.balances.projections import catalogue, people
+from lms.kernel.errors import FieldError, RuleBroken, Stale
+from lms.kernel.event import Prerequisite
+from lms.kernel.execution import UnitOfWork
+from lms.kernel.ids import new_id
+from lms.kernel.sealed import Sealed
+from lms.kernel.service import Runtime
+
+_BATCH = 100
+"""People of an accrual run that are looked up at a time."""
+
+
+class PolicyOverlaps(RuleBroken):
+    """Another policy already rules the same leave type for the same people."""
+
+    code = "policy-overlaps"
+
+
+class RunInTheFuture(RuleBroken):
+    """What is not due yet cannot be recorded."""
+
+    code = "run-in-the-future"
+
+
+# --- the account ------------------------------------------------------------------------------------------------------
+
+
+async def _decide(
+    uow: UnitOfWork, employee_id: str, command: AccountCommand, prerequisites: tuple[Prerequisite, ...] = ()
+) -> int:
+    handled = await uow.handle(LEAVE_ACCOUNT, employee_id, command, key=employee_id, prerequisites=prerequisites)
+    return handled.version
+
+
+async def _common(uow: UnitOfWork, employee_id: str) -> dict[str, Any]:
+    """Return what every command on an account brings; open the account first if nobody did."""
+    rules = await catalogue.rulebook(uow.connection)
+    common: dict[str, Any] = {"employee_id": employee_id, "today": uow.today, "rulebook": rules}
+    if not await uow.store.head(uow.connection, LEAVE_ACCOUNT.stream(employee_id)):
+        employment = await people.employment_of(uow.connection, employee_id)
+        if employment is not None:
+            await _decide(uow, employee_id, NoteEmployment(**common, employment=employment))
+    return common
+
+
+async def note_joined(uow: UnitOfWork, employee_id: str, employed_from: date, location_id: str) -> None:
+    """Open the account of somebody who is employed from a day on; what is known already beyond that stays."""
+    current = (await uow.load(LEAVE_ACCOUNT, employee_id)).state.employment
+    employment = replace(current or Employment(employed_from), employed_from=employed_from)
+    await _note(uow, employee_id, employment.moved(employed_from, location_id))
+
+
+async def note_left(uow: UnitOfWork, employee_id: str, last_day: date) -> None:
+    """Follow the end of somebody's employment."""
+    current = (await uow.load(LEAVE_ACCOUNT, employee_id)).state.employment
+    if current is not None:
+        await _note(uow, employee_id, replace(current, last_day=last_day))
+
+
+async def note_moved(uow: UnitOfWork, employee_id: str, effective_from: date, location_id: str) -> None:
+    """Follow somebody to another location."""
+    current = (await uow.load(LEAVE_ACCOUNT, employee_id)).state.employment
+    if current is not None:
+        await _note(uow, employee_id, current.moved(effective_from, location_id))
+
+
+async def _note(uow: UnitOfWork, employee_id: str, employment: Employment) -> None:
+    rules = await catalogue.rulebook(uow.connection)
+    command = NoteEmployment(employee_id=employee_id, today=uow.today, rulebook=rules, employment=employment)
+    await _decide(uow, employee_id, command)
+
+
+async def reserve(
+    uow: UnitOfWork,
+    *,
+    employee_id: str,
+    request_id: str,
+    revision: int,
+    leave_type: str,
+    days: tuple[ChargedDay, ...],
+    rests_on: tuple[RestsOn, ...],
+    replaces_revision: int | None = None,
+) -> None:
+    """Set a revision's leave aside, or answer that the balance does not cover it."""
+    command = Reserve(
+        **await _common(uow, employee_id),
+        request_id=request_id,
+        revision=revision,
+        leave_type=leave_type,
+        days=days,
+        rests_on=rests_on,
+        replaces_revision=replaces_revision,
+    )
+    await _decide(uow, employee_id, command)
+
+
+async def debit(
+    uow: UnitOfWork,
+    *,
+    employee_id: str,
+    request_id: str,
+    revision: int,
+    leave_type: str,
+    days: tuple[ChargedDay, ...],
+    replaces_revision: int | None,
+) -> None:
+    """Take the days of a confirmed revision, and give back those of the revision that it replaces."""
+    command = Debit(
+        **await _common(uow, employee_id),
+        request_id=request_id,
+        revision=revision,
+        leave_type=leave_type,
+        days=days,
+        replaces_revision=replaces_revision,
+    )
+    await _decide(uow, employee_id, command)
+
+
+async def release(uow: UnitOfWork, *, employee_id: str, request_id: str, revision: int) -> None:
+    """Free what was set aside for a refused revision."""
+    common = await _common(uow, employee_id)
+    await _decide(uow, employee_id, Release(**common, request_id=request_id, revision=revision))
+
+
+async def cancel(uow: UnitOfWork, *, employee_id: str, request_id: str) -> None:
+    """Release and credit whatever a cancelled request holds."""
+    await _decide(uow, employee_id, Cancel(**await _common(uow, employee_id), request_id=request_id))
+
+
+@dataclass(frozen=True)
+class Adjusted:
+    """An adjustment as it was made; `version` is the account's."""
+
+    adjustment_id: str
+    employee_id: str
+    leave_type: str
+    minutes: int
+    effective_date: date
+    expires_on: date | None
+    version: int
+
+
+async def adjust(
+    uow: UnitOfWork,
+    *,
+    employee_id: str,
+    leave_type: str,
+    minutes: int,
+    effective_date: date | None,
+    expires_on: date | None,
+    reason: Sealed,
+) -> Adjusted:
+    """Change a balance by hand, from today where no date is given."""
+    adjustment_id = new_id()
+    day = effective_date or uow.today
+    command = Adjust(
+        **await _common(uow, employee_id),
+        adjustment_id=adjustment_id,
+        leave_type=leave_type,
+        minutes=minutes,
+        effective_date=day,
+        expires_on=expires_on,
+        reason=reason,
+    )
+    version = await _decide(uow, employee_id, command)
+    return Adjusted(adjustment_id, employee_id, leave_type, minutes, day, expires_on, version)
+
+
+# --- accruals ---------------------------------------------------------------------------------------------------------
+
+
+async def record_due(uow: UnitOfWork, run: store.AccrualRun, employee_id: str) -> None:
+    """Record everything due for one person, and the progress of the run, in one transaction."""
+    common = await _common(uow, employee_id)
+    await _decide(uow, employee_id, RecordDue(**{**common, "today": run.through}))
+    await store.advance_run(uow.connection, run, employee_id)
+
+
+async def request_run(uow: UnitOfWork, through: date | None) -> store.AccrualRun:
+    """Enter a run through a date (today) in the work list; the job `accruals` does the work."""
+    day = through or uow.today
+    if day > uow.today:
+        raise RunInTheFuture(
+            f"Today is {uow.today}: what is due later cannot be recorded yet.",
+            (FieldError("/through", "must not be in the future"),),
+        )
+    await store.start_run(uow.connection, day, await people.count(uow.connection), uow.now)
+    run = await store.run_of(uow.connection, day)
+    if run is None:
+        raise LookupError("The run that was just entered is gone.")
+    return run
+
+
+async def run_accruals(runtime: Runtime) -> None:
+    """Enter today's run once the business date has changed, and do what is left of all runs, one person at a time.
+
+    A crash loses nothing: the run goes on behind the last person whose transaction committed. A person who comes
+    meanwhile is not missed either, because opening an account records what is due.
+    """
+    today = runtime.clock.now().date()
+    async with runtime.database.read() as connection:
+        entered = await store.run_of(connection, today) is not None
+    if not entered:
+        await runtime.executor.run(lambda uow: request_run(uow, None))
+    while True:
+        async with runtime.database.read() as connection:
+            run = await store.open_run(connection)
+            batch = await people.after(connection, run.last_employee_id, _BATCH) if run else []
+        if run is None:
+            return
+        for employee_id in batch:
+            await runtime.executor.run(partial(record_due, run=run, employee_id=employee_id))
+        if not batch:
+            async with runtime.database.transaction() as connection:
+                await store.finish_run(connection, run, runtime.clock.now())
+
+
+# --- leave types and policies -----------------------------------------------------------------------------------------
+
+
+async def define_leave_type(uow: UnitOfWork, leave_type: str, terms: LeaveTypeTerms) -> catalogue.LeaveTypeRow:
+    """Define a leave type."""
+    handled = await uow.handle(LEAVE_TYPE, leave_type, DefineLeaveType(leave_type, terms), key=leave_type)
+    return catalogue.LeaveTypeRow(leave_type, handled.version, terms)
+
+
+async def change_leave_type(
+    uow: UnitOfWork, leave_type: str, terms: LeaveTypeTerms, expected: int | None
+) -> catalogue.LeaveTypeRow:
+    """Change a leave type. Raises Stale when it is no longer the version that the caller saw."""
+    found = await uow.load(LEAVE_TYPE, leave_type)
+    _fresh(expected, found.version)
+    handled = await uow.handle(LEAVE_TYPE, leave_type, ChangeLeaveType(leave_type, terms), key=leave_type)
+    return catalogue.LeaveTypeRow(leave_type, handled.version, terms)
+
+
+async def publish_policy(
+    uow: UnitOfWork, policy_id: str, terms: PolicyTerms, *, first: bool, expected: int | None = None
+) -> PolicyPublished:
+    """Publish a policy's first or next version, and have what it grants by today recorded for everybody.
+
+    Raises Stale when the policy is no longer at the version that the caller saw, PolicyOverlaps when another policy
+    rules the same leave type at one of the locations.
+    """
+    found = await uow.load(POLICY, policy_id)
+    _fresh(expected, found.version)
+    policies = await catalogue.all_policies(uow.connection)
+    leave_type = await uow.load(LEAVE_TYPE, terms.leave_type)
+    others = [one for one in policies if one.leave_type == terms.leave_type and one.policy_id != policy_id]
+    command = PublishPolicy(
+        policy_id=policy_id,
+        first=first,
+        terms=terms,
+        today=uow.today,
+        leave_type=leave_type.state.terms,
+        covered=terms.locations is not None and any(one.locations is None for one in others),
+    )
+    handled = await uow.handle(POLICY, policy_id, command, key=policy_id)
+    for location in sorted(terms.locations or (store.EVERYWHERE,)):
+        owner = await store.claim(uow.connection, terms.leave_type, location, policy_id)
+        if owner != policy_id:
+            raise PolicyOverlaps(
+                f"The policy {owner!r} rules this leave type there already; publish its next version instead.",
+                (FieldError("/locations", f"overlap with those of {owner!r}"),),
+            )
+    await request_run(uow, None)
+    return handled.events[-1]
+
+
+def _fresh(expected: int | None, version: int) -> None:
+    if expected is not None and expected != version:
+        raise Stale("It was changed meanwhile; read it again and decide anew.")

@@ -120,9 +120,7 @@ def test_a_schedule_is_defined_once() -> None:
         (MONDAY, ((OFF,) * 7,), "/weeks"),
     ],
 )
-def test_an_impossible_schedule_is_refused(
-    anchor: date, weeks: tuple[tuple[WorkDay, ...], ...], pointer: str
-) -> None:
+def test_an_impossible_schedule_is_refused(anchor: date, weeks: tuple[tuple[WorkDay, ...], ...], pointer: str) -> None:
     refusal = given(SCHEDULE).refuses(DefineSchedule("odd", "Odd", anchor, weeks), ScheduleInvalid)
     assert refusal.errors[0].pointer == pointer
 
@@ -155,16 +153,12 @@ def test_a_date_has_one_entry() -> None:
 def test_filling_keeps_what_was_edited() -> None:
     edited = given(CALENDAR, GERMANY).after(AddHolidays((EVE,)))
     official = EVE.model_copy(update={"part": "full"})
-    assert edited.when(FillHolidays((official, UNITY))) == [
-        CalendarHolidaysAdded(calendar_id="de", holidays=(UNITY,))
-    ]
+    assert edited.when(FillHolidays((official, UNITY))) == [CalendarHolidaysAdded(calendar_id="de", holidays=(UNITY,))]
 
 
 def test_a_holiday_is_removed_once() -> None:
     calendar = given(CALENDAR, GERMANY).after(AddHolidays((EVE,)))
-    assert calendar.when(RemoveHoliday(EVE.date)) == [
-        CalendarHolidaysRemoved(calendar_id="de", dates=(EVE.date,))
-    ]
+    assert calendar.when(RemoveHoliday(EVE.date)) == [CalendarHolidaysRemoved(calendar_id="de", dates=(EVE.date,))]
     calendar.after(RemoveHoliday(EVE.date)).refuses(RemoveHoliday(EVE.date), HolidayUnknown)
 
 

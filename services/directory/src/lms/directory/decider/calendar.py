@@ -148,11 +148,7 @@ def _added(calendar_id: str, holidays: tuple[Holiday, ...]) -> list[CalendarEven
     if not holidays:
         return []
     by_date = {holiday.date: holiday for holiday in holidays}
-    return [
-        CalendarHolidaysAdded(
-            calendar_id=calendar_id, holidays=tuple(by_date[day] for day in sorted(by_date))
-        )
-    ]
+    return [CalendarHolidaysAdded(calendar_id=calendar_id, holidays=tuple(by_date[day] for day in sorted(by_date)))]
 
 
 def _on_free_dates(state: Calendar, holidays: tuple[Holiday, ...]) -> tuple[Holiday, ...]:

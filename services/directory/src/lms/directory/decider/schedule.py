@@ -73,9 +73,7 @@ def decide(command: DefineSchedule, state: ScheduleState) -> list[ScheduleDefine
     if errors:
         raise ScheduleInvalid("This is no work schedule; see the errors for what to change.", tuple(errors))
     return [
-        ScheduleDefined(
-            schedule_id=command.schedule_id, name=command.name, anchor=command.anchor, weeks=command.weeks
-        )
+        ScheduleDefined(schedule_id=command.schedule_id, name=command.name, anchor=command.anchor, weeks=command.weeks)
     ]
 
 

@@ -1,0 +1,14 @@
+"""The directory's HTTP API, one file for each kind of resource."""
+
+from lms.directory.api import auth, calendars, delegations, employees, imports, organisation
+
+ROUTERS = (
+    auth.router,
+    employees.router,
+    organisation.router,
+    calendars.router,
+    delegations.router,
+    imports.router,
+)
+
+__all__ = ["ROUTERS"]

@@ -1,0 +1,202 @@
+"""Use cases about signing in: passwords, sessions with rotating refresh tokens, service accounts.
+
+Time here is real time, never the business clock. The answers for an unknown address and a wrong password are the same,
+and take the same time.
+"""
+
+import asyncio
+import hmac
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from lms.directory import store
+from lms.directory.projections import employees
+from lms.directory.settings import ServiceAccount
+from lms.kernel.errors import DomainError, Unauthenticated
+from lms.kernel.execution import Executor, UnitOfWork
+from lms.kernel.ids import new_id
+
+FREE_FAILURES = 5
+"""Failed sign-ins in a row before an account is locked for a second, then two, four, eight …"""
+
+LONGEST_LOCK = timedelta(minutes=15)
+FORGET_ATTEMPTS_AFTER = timedelta(days=1)
+
+_hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
+_NOBODYS_HASH = _hasher.hash(secrets.token_urlsafe(16))
+
+
+class WrongCredentials(Unauthenticated):
+    """The address or the password is wrong; nobody learns which."""
+
+    code = "wrong-credentials"
+
+
+class SessionOver(Unauthenticated):
+    """The refresh token is unknown, was used before, or its session has ended."""
+
+    code = "session-over"
+
+
+class TooManyAttempts(DomainError):
+    """The account is locked for `retry_after` seconds after failed sign-ins."""
+
+    code = "too-many-attempts"
+    status = 429
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"Too many failed sign-ins for this account: try again in {retry_after} s.")
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """A session that has just begun or gone on; `refresh_token` is told once."""
+
+    employee_id: str
+    session_id: str
+    roles: tuple[str, ...]
+    refresh_token: str
+
+
+async def hashed(password: str) -> str:
+    """Return the argon2id hash of a password; off the event loop, for it takes tens of milliseconds."""
+    return await asyncio.to_thread(_hasher.hash, password)
+
+
+async def sign_in(
+    executor: Executor, emails: store.EmailIndex, email: str, password: str, lifetime: timedelta
+) -> SignedIn:
+    """Check a password and start a session.
+
+    The attempt is counted as failed before the password is looked at, so that parallel guesses do not slip through,
+    and forgotten when it was right. Raises TooManyAttempts and WrongCredentials.
+    """
+    account = emails.hmac_of(email)
+    found = await executor.run(lambda uow: _begin_attempt(uow, account))
+    right = await asyncio.to_thread(_verify, _NOBODYS_HASH if found is None else found[1], password)
+    if found is None or not right:
+        raise WrongCredentials("The e-mail address or the password is wrong.")
+    return await executor.run(lambda uow: _begin_session(uow, account, found[0], lifetime))
+
+
+async def refresh(uow: UnitOfWork, token: str) -> SignedIn | Literal["over"]:
+    """Exchange a refresh token for its successor.
+
+    A token that was exchanged before is in two hands: the whole session ends. The answer is then "over" and no
+    exception, for the end of the session must be committed.
+    """
+    now = datetime.now(UTC)
+    held = await store.lock_refresh_token(uow.connection, token)
+    if held is None or held.revoked or held.session_ends <= now:
+        return "over"
+    if held.used:
+        await store.revoke_session(uow.connection, held.session_id, now)
+        return "over"
+    roles = await roles_of(uow, held.employee_id)
+    if roles is None:
+        await store.revoke_session(uow.connection, held.session_id, now)
+        return "over"
+    await store.use_refresh_token(uow.connection, token, now)
+    return await _with_token(uow, held.employee_id, held.session_id, roles, now)
+
+
+async def sign_out(uow: UnitOfWork, refresh_token: str | None, session_id: str | None) -> None:
+    """End the session of a refresh token or of an access token; nothing happens for an unknown one."""
+    now = datetime.now(UTC)
+    if refresh_token is not None:
+        held = await store.lock_refresh_token(uow.connection, refresh_token)
+        if held is not None:
+            await store.revoke_session(uow.connection, held.session_id, now)
+    if session_id is not None:
+        await store.revoke_session(uow.connection, session_id, now)
+
+
+async def check_service_account(
+    executor: Executor,
+    emails: store.EmailIndex,
+    accounts: Mapping[str, ServiceAccount],
+    client_id: str,
+    client_secret: str,
+) -> ServiceAccount:
+    """Return the service account whose secret this is. Raises TooManyAttempts and WrongCredentials."""
+    counter = emails.hmac_of(f"service:{client_id}")
+    account = accounts.get(client_id)
+    expected = account.secret_sha256 if account is not None else "0" * 64
+    right = hmac.compare_digest(store.token_hash(client_secret), expected) and account is not None
+    await executor.run(lambda uow: _count_service_attempt(uow, counter, right=right))
+    if account is None or not right:
+        raise WrongCredentials("The client id or the client secret is wrong.")
+    return account
+
+
+async def roles_of(uow: UnitOfWork, employee_id: str) -> tuple[str, ...] | None:
+    """Return what an employee may do today, `manager` also for whoever has reports; None once they have left."""
+    row = await employees.one(uow.connection, employee_id, uow.today)
+    if row is None or row.has_left_by(uow.today):
+        return None
+    if "manager" in row.roles or not await employees.has_reports(uow.connection, employee_id, uow.today):
+        return row.roles
+    return (*row.roles, "manager")
+
+
+async def _begin_attempt(uow: UnitOfWork, account: str) -> tuple[str, str] | None:
+    now = datetime.now(UTC)
+    failures = await _failures_unless_locked(uow, account, now)
+    await store.store_attempt(uow.connection, account, failures + 1, _lock_after(failures + 1, now), now)
+    return await store.credentials(uow.connection, account)
+
+
+async def _count_service_attempt(uow: UnitOfWork, counter: str, *, right: bool) -> None:
+    """Count a wrong secret; a right one counts nothing, for programs ask for many tokens at once."""
+    now = datetime.now(UTC)
+    failures = await _failures_unless_locked(uow, counter, now)
+    if not right:
+        await store.store_attempt(uow.connection, counter, failures + 1, _lock_after(failures + 1, now), now)
+    elif failures:
+        await store.forget_attempts(uow.connection, counter)
+
+
+async def _failures_unless_locked(uow: UnitOfWork, account: str, now: datetime) -> int:
+    failures, locked_until = await store.count_attempt(uow.connection, account, now)
+    if locked_until is not None and locked_until > now:
+        raise TooManyAttempts(int((locked_until - now).total_seconds()) + 1)
+    return failures
+
+
+def _lock_after(failures: int, now: datetime) -> datetime | None:
+    if failures < FREE_FAILURES:
+        return None
+    return now + min(timedelta(seconds=2 ** min(failures - FREE_FAILURES, 20)), LONGEST_LOCK)
+
+
+async def _begin_session(uow: UnitOfWork, account: str, employee_id: str, lifetime: timedelta) -> SignedIn:
+    roles = await roles_of(uow, employee_id)
+    if roles is None:
+        raise WrongCredentials("The e-mail address or the password is wrong.")
+    now = datetime.now(UTC)
+    await store.forget_attempts(uow.connection, account)
+    session_id = new_id()
+    await store.start_session(uow.connection, session_id, employee_id, now, now + lifetime)
+    return await _with_token(uow, employee_id, session_id, roles, now)
+
+
+async def _with_token(
+    uow: UnitOfWork, employee_id: str, session_id: str, roles: tuple[str, ...], now: datetime
+) -> SignedIn:
+    token = secrets.token_urlsafe(32)
+    await store.add_refresh_token(uow.connection, token, session_id, now)
+    return SignedIn(employee_id, session_id, roles, token)
+
+
+def _verify(password_hash: str, password: str) -> bool:
+    try:
+        return _hasher.verify(password_hash, password)
+    except (VerificationError, InvalidHashError):
+        return False

@@ -1,0 +1,68 @@
+"""The directory: its wiring, and the process that runs it."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from lms.directory import store
+from lms.directory.api import ROUTERS
+from lms.directory.api.access import parts_of
+from lms.directory.commands import sessions
+from lms.directory.commands.bootstrap import create_first_administrator
+from lms.directory.commands.imports import run_imports
+from lms.directory.decider import DECIDERS
+from lms.directory.events import EVENTS, EXAMPLES, TOPIC
+from lms.directory.projections import PROJECTIONS
+from lms.directory.settings import Settings
+from lms.kernel.service import Job, Runtime, Service, run
+
+
+async def import_people(runtime: Runtime) -> None:
+    """Do what is left of the imports."""
+    parts = parts_of(runtime)
+    await run_imports(parts.executor, parts.registry)
+
+
+async def prune(runtime: Runtime) -> None:
+    """Remove sessions, invitations and counters that are over."""
+    now = datetime.now(UTC)
+    async with runtime.database.transaction() as connection:
+        await store.prune(connection, now, now - sessions.FORGET_ATTEMPTS_AFTER)
+
+
+async def prepare(runtime: Runtime) -> None:
+    """Rewrite look-up values after a rotation of ENCRYPTION_KEY, and create the first administrator if asked to."""
+    parts = parts_of(runtime)
+    async with runtime.database.transaction() as connection:
+        await store.reindex_emails(connection, parts.registry.emails)
+        empty = await store.is_empty(connection)
+    email, password = parts.settings.bootstrap_admin_email, parts.settings.bootstrap_admin_password
+    if empty and email and password is not None:
+        password_hash = await sessions.hashed(password.get_secret_value())
+        await create_first_administrator(parts.executor, parts.registry, email, password_hash)
+
+
+SERVICE = Service(
+    name="directory",
+    settings=Settings,
+    events=EVENTS,
+    examples=EXAMPLES,
+    deciders=DECIDERS,
+    publishes=(TOPIC,),
+    inline=PROJECTIONS,
+    routers=ROUTERS,
+    jobs=(
+        Job("imports", every=timedelta(seconds=1), run=import_people),
+        Job("prune", every=timedelta(hours=1), run=prune),
+    ),
+    on_start=prepare,
+    migrations=Path(__file__).parents[3] / "migrations",
+)
+
+
+def main() -> None:
+    """Run the service."""
+    run(SERVICE)
+
+
+if __name__ == "__main__":
+    main()

@@ -66,6 +66,7 @@ class Database:
             pool_timeout=pool_timeout,
             pool_recycle=1800,
             pool_pre_ping=True,
+            hide_parameters=True,
             isolation_level="READ COMMITTED",
             connect_args={"connect_timeout": 5, "init_command": "SET time_zone = '+00:00'"},
         )

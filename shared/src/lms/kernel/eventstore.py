@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any, Generic
 
 import orjson
-from lms.kernel.failpoints import disabled
 from pydantic import ValidationError
 from sqlalchemy import func, insert, select
 from sqlalchemy.dialects.mysql import insert as upsert
@@ -20,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from lms.kernel.cloudevents import encode_headers
 from lms.kernel.decider import C, Decider, E, S
 from lms.kernel.event import Codec, Envelope, Event, Prerequisite, StreamVersion
+from lms.kernel.failpoints import disabled
 from lms.kernel.ids import new_id
 from lms.kernel.schema import events, log, outbox, snapshots
 

@@ -13,8 +13,6 @@ from datetime import date, datetime
 from typing import Generic, Protocol, TypeVar
 
 import structlog
-from lms.kernel.failpoints import failpoint
-from lms.kernel.projection import Projection, write_views
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.database import Database, is_contention
@@ -29,8 +27,10 @@ from lms.kernel.eventstore import (
     Recorded,
     stream_versions,
 )
+from lms.kernel.failpoints import failpoint
 from lms.kernel.ids import new_id
 from lms.kernel.metrics import COMMAND_CONFLICTS
+from lms.kernel.projection import Projection, write_views
 
 T = TypeVar("T")
 
@@ -198,6 +198,10 @@ class Executor:
     def unit_of_work(self, connection: AsyncConnection, causality: Causality) -> UnitOfWork:
         """Return a unit of work in a transaction that the caller commits (the consumer runner does)."""
         return UnitOfWork(connection, self._store, self._inline, self._clock.now(), causality)
+
+    def wake(self) -> None:
+        """Say that something was committed which the relay should publish."""
+        self._on_commit()
 
     async def run(self, use_case: Callable[[UnitOfWork], Awaitable[T]], *, context: CommandContext | None = None) -> T:
         """Run a use case and commit it; when it lost a race or a deadlock, run it again from the beginning.

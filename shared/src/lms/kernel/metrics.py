@@ -43,6 +43,17 @@ CONSUMER_FENCED = Counter(
 )
 CONSUMER_RETRIES = Counter("consumer_retries_total", "Batches tried again after a passing failure", ("consumer",))
 PARKED_KEYS = Gauge("consumer_parked_keys", "Keys set aside, by why they wait", ("consumer", "kind"))
+CONSUMER_LAG = Gauge(
+    "consumer_lag_events", "Messages in the topic after the offset", ("consumer", "topic", "partition")
+)
+CONSUMER_UNREAD = Counter(
+    "consumer_unread_total",
+    "Events passed over because the consumer does not read their type or version",
+    ("consumer",),
+)
+HELD_OLDEST_AGE = Gauge(
+    "consumer_held_oldest_age_seconds", "How long the longest held key waits for a fact", ("consumer",)
+)
 DLQ_MESSAGES = Counter("dlq_messages_total", "Events sent to a dead-letter topic", ("consumer",))
 
 CLOCK_OFFSET = Gauge("business_clock_offset_seconds", "How far the business clock is ahead of real time")

@@ -21,13 +21,13 @@ from typing import Any
 
 import orjson
 import structlog
-from lms.kernel.failpoints import failpoint
-from lms.kernel.kafka import Producer
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.mysql import insert as upsert
 
 from lms.kernel.database import Database, is_transient
+from lms.kernel.failpoints import failpoint
 from lms.kernel.ids import new_id
+from lms.kernel.kafka import Message, Producer, is_away
 from lms.kernel.metrics import OUTBOX_OLDEST_AGE, OUTBOX_PENDING, RELAYED
 from lms.kernel.schema import outbox, relay_lease
 
@@ -94,7 +94,9 @@ class Relay:
                 continue
             except Exception as error:  # noqa: BLE001  # nothing may end the relay: what failed is tried again
                 _log.warning(
-                    "the outbox relay tries again", reason=str(error)[:300], exc_info=not is_transient(error)
+                    "the outbox relay tries again",
+                    reason=str(error)[:300],
+                    exc_info=not (is_transient(error) or is_away(error)),
                 )
                 if self._stopping:
                     return
@@ -183,22 +185,23 @@ class Relay:
 
     async def _send(self, rows: Sequence[Any]) -> None:
         """Send in order; a fact with its own partition (one that closes what came before it) waits for the others."""
-        ordinary: list[tuple[str, str, str, dict[str, str], int | None]] = []
+        run: list[Message] = []
         for row in rows:
             headers: dict[str, str] = orjson.loads(row.headers)
             partition = headers.pop(PARTITION_HEADER, None)
-            message = (
-                row.aggregatetype,
-                row.aggregateid,
-                row.payload,
-                headers,
-                None if partition is None else int(partition),
+            if partition is not None:
+                await self._producer.send_all(run)
+                run = []
+            run.append(
+                Message(
+                    row.aggregatetype,
+                    row.aggregateid,
+                    row.payload,
+                    headers,
+                    None if partition is None else int(partition),
+                )
             )
-            if partition is not None and ordinary:
-                await self._producer.send_all(ordinary)
-                ordinary = []
-            ordinary.append(message)
-        await self._producer.send_all(ordinary)
+        await self._producer.send_all(run)
 
     async def _mark(self, positions: Sequence[int]) -> None:
         async with self._database.transaction() as connection:

@@ -23,25 +23,25 @@ import structlog
 import uvicorn
 import uvloop
 from fastapi import APIRouter, FastAPI
-from lms.kernel.consumer import Consumer, ConsumerRunner, dead_letter_topic
-from lms.kernel.http import create_app
-from lms.kernel.kafka import Producer, Topic, declare
-from lms.kernel.projection import Projection
 from redis.asyncio import Redis
 from sqlalchemy import func, text
 from sqlalchemy.dialects.mysql import insert as upsert
 
 from lms.kernel.clock import BusinessClock
+from lms.kernel.consumer import Consumer, ConsumerRunner, dead_letter_topic
 from lms.kernel.database import Database
 from lms.kernel.decider import Decider
 from lms.kernel.event import Codec, Event, Upcaster
 from lms.kernel.eventstore import EventStore
 from lms.kernel.execution import Executor
+from lms.kernel.http import create_app, purge_idempotency
 from lms.kernel.ids import new_id
+from lms.kernel.kafka import Producer, Topic, declare
 from lms.kernel.keyring import Keyring
 from lms.kernel.logs import configure as configure_logs
 from lms.kernel.migrations import migrate
 from lms.kernel.outbox import Relay
+from lms.kernel.projection import Projection
 from lms.kernel.schema import job_leases
 from lms.kernel.settings import BadSettings, KernelSettings, ProcessSettings, load
 from lms.kernel.tracing import configure as configure_tracing
@@ -160,13 +160,9 @@ class Runtime(Process):
         self.executor = Executor(
             self.database, self.store, self.clock, inline=service.inline, on_commit=self._committed
         )
-        previous = settings.encryption_key_previous
-        self.keyring = Keyring(
-            self.database,
-            settings.encryption_key.get_secret_value(),
-            None if previous is None else previous.get_secret_value(),
-        )
-        self.runners = [ConsumerRunner(self, consumer) for consumer in service.consumers]
+        self.keyring = Keyring.of(settings)
+        self.runners: list[ConsumerRunner] = []
+        self.runners.extend(ConsumerRunner(self, consumer) for consumer in service.consumers)
         self._relays = False
         self._wake_pending = False
 
@@ -210,7 +206,7 @@ class Runtime(Process):
             self.spawn(self._listen_for_wakes(), "listen for outbox wake-ups")
             for runner in self.runners:
                 self.spawn(runner.run(), f"consumer {runner.consumer.name}")
-            for job in self.service.jobs:
+            for job in (*self.service.jobs, _PURGE):
                 self.spawn(self._run_job(job), f"job {job.name}")
 
     async def stop(self) -> None:
@@ -220,7 +216,7 @@ class Runtime(Process):
         if self._relays:
             await self.relay.stop(flush=1.0)
         await super().stop()
-        await _close(self.producer.stop(), self.database.close())
+        await _close(self.producer.stop(), self.keyring.close(), self.database.close())
 
     async def _run_job(self, job: Job) -> None:
         holder = f"{socket.gethostname()[:30]}.{os.getpid()}.{new_id()[-8:]}"
@@ -273,6 +269,9 @@ async def _close(*parts: Awaitable[Any]) -> None:
     for part in parts:
         with contextlib.suppress(Exception):
             await asyncio.wait_for(part, 1.0)
+
+
+_PURGE = Job("purge-idempotency", every=timedelta(hours=1), run=purge_idempotency)
 
 
 def process(service: Service, settings: ProcessSettings) -> Process:
@@ -364,7 +363,6 @@ def run(service: Service, arguments: Sequence[str] | None = None) -> None:
             uvloop.run(serve(service, settings, role=chosen.role))
     elif isinstance(settings, KernelSettings):
         if chosen.migrate and service.migrations is not None:
-            url = settings.migration_database_url or settings.database_url
-            migrate(service.migrations, url.get_secret_value())
+            migrate(service.migrations, settings.migration_url())
         if chosen.topics:
             asyncio.run(declare(settings.kafka_bootstrap_servers, service.topics()))

@@ -1,0 +1,799 @@
+"""Consumers: foreign facts in, effects out, exactly once in effect.
+
+A `Projector` feeds views in batches; a `Reactor` turns facts into commands, one per transaction. Either way the effect,
+the appended events, the stream versions seen and the offset commit in one MySQL transaction. The offset moves by
+compare-and-set, so that a member which slept through a rebalance changes nothing; the stream versions make a repeated
+event, at whatever offset, harmless. What passes by itself (contention, a lost connection) is tried again for ever; what
+can never succeed is set aside with its key (`parking.py`), and the rest flows on.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from pydantic import ValidationError
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.dialects.mysql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lms.kernel.cloudevents import MalformedMessage, decode
+from lms.kernel.database import Database, is_transient
+from lms.kernel.event import Envelope, Event, ForeignEvent
+from lms.kernel.eventstore import Causality, ConcurrencyConflict
+from lms.kernel.execution import Executor, UnitOfWork
+from lms.kernel.failpoints import disabled, failpoint
+from lms.kernel.kafka import is_away
+from lms.kernel.logs import trail
+from lms.kernel.metrics import (
+    CONSUMED,
+    CONSUMER_FENCED,
+    CONSUMER_LAG,
+    CONSUMER_REBALANCES,
+    CONSUMER_RETRIES,
+    CONSUMER_SKIPPED,
+    CONSUMER_UNREAD,
+    DLQ_MESSAGES,
+    PROJECTION_LAG,
+    PROJECTION_POSITION,
+)
+from lms.kernel.parking import (
+    HELD_POLL,
+    Kind,
+    ParkedEvent,
+    Waiting,
+    dead_letter,
+    delete_key,
+    delete_parked,
+    drainable_keys,
+    lock_key,
+    measure,
+    missing_prerequisite,
+    park,
+    parked_events_of,
+    parked_kinds,
+    poisoned_since,
+    set_kind,
+)
+from lms.kernel.projection import Projection, write_views
+from lms.kernel.schema import consumer_offsets, consumer_versions
+from lms.kernel.versions import Seen, Verdict, judge
+
+Model = type[Event] | type[ForeignEvent]
+Reaction = Callable[[UnitOfWork, Any, Envelope], Awaitable[None]]
+
+BATCH = 1000
+"""Messages fetched at once; a projector writes them in one transaction."""
+
+CONCURRENT_PARTITIONS = 8
+"""Partitions that a reactor works on at a time; within one, order holds."""
+
+POISON_LIMIT = 20
+POISON_WINDOW_SECONDS = 300
+"""More keys poisoned than this within the window stop the consumer: then it is the code that is wrong."""
+
+STALL_SECONDS = 30.0
+"""A consumer with lag whose position stands still for so long is rebuilt (aiokafka #1037, #847, #703)."""
+
+_FETCH_MS = 200
+_STOP_SECONDS = 2.0
+_ADVICE_SECONDS = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Projector:
+    """Feeds views from topics, in batches; each view's handlers are pure."""
+
+    name: str
+    topics: tuple[str, ...]
+    projections: tuple[type[Projection], ...]
+
+    def models(self) -> frozenset[Model]:
+        """Return the models of the events that it reads."""
+        return frozenset(model for projection in self.projections for model in projection.handlers)
+
+
+@dataclass(frozen=True)
+class Reactor:
+    """Turns facts into commands, one per transaction.
+
+    `waits_for` names the projector whose views the handlers read: an event that rests on a fact which that projector
+    has not seen yet is held, with its key, until it has.
+    """
+
+    name: str
+    topics: tuple[str, ...]
+    handlers: Mapping[type[ForeignEvent], Reaction]
+    waits_for: str | None = None
+
+    def models(self) -> frozenset[Model]:
+        """Return the models of the events that it reads."""
+        return frozenset(self.handlers)
+
+
+Consumer = Projector | Reactor
+
+
+def dead_letter_topic(service: str, consumer: str) -> str:
+    """Return the topic that a consumer's dead letters go to."""
+    return f"dlq.{service}.{consumer}"
+
+
+class ConsumingRuntime(Protocol):
+    """What a runner needs of its process."""
+
+    database: Database
+    executor: Executor
+    runners: "list[ConsumerRunner]"
+    settings: Any
+    service: Any
+
+
+class Fenced(Exception):
+    """The offset in the database is not where this member left it: another member has the partition."""
+
+
+class Stalled(Exception):
+    """There is lag, and nothing arrives."""
+
+
+class Unreadable(Exception):
+    """A message that this consumer can never apply; the text is the dead letter's reason."""
+
+
+@dataclass(slots=True)
+class Received:
+    """A message as it came: parsed as far as it can be. `fault` says why it cannot be applied, if it cannot."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: str
+    headers: Sequence[tuple[str, bytes]]
+    payload: bytes | None
+    envelope: Envelope | None = None
+    fact: Event | ForeignEvent | None = None
+    fault: str | None = None
+
+
+class ConsumerRunner:
+    """Runs one consumer in this process as a member of its group, until `stop`."""
+
+    def __init__(self, runtime: ConsumingRuntime, consumer: Consumer) -> None:
+        self.consumer = consumer
+        self.stopped_by_poison = False
+        self._runtime = runtime
+        self._service = str(runtime.service.name)
+        self._database = runtime.database
+        self._models = {model.TYPE: model for model in consumer.models()}
+        self._positions: dict[TopicPartition, int] = {}
+        self._stopping = False
+        self._finished = asyncio.Event()
+        self._stop_asked = asyncio.Event()
+        self._drain_wake = asyncio.Event()
+        self._waiting = False
+        self._session_task: asyncio.Task[None] | None = None
+        self._last_progress = time.monotonic()
+        self._projections = consumer.projections if isinstance(consumer, Projector) else ()
+        reactor = consumer if isinstance(consumer, Reactor) else None
+        self._handlers: Mapping[Any, Reaction] = reactor.handlers if reactor else {}
+        self._waits_for = reactor.waits_for if reactor else None
+        self._partitions_at_once = asyncio.Semaphore(CONCURRENT_PARTITIONS)
+
+    # The life of the member ----------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Consume until `stop`; whatever breaks a session, the next one begins where the database says."""
+        pause = 0.2
+        draining = asyncio.create_task(self._drain_for_ever(), name=f"drain {self.consumer.name}")
+        try:
+            while not self._stopping:
+                started = time.monotonic()
+                try:
+                    await self._session()
+                except asyncio.CancelledError:
+                    raise
+                except Exception as error:  # noqa: BLE001  # a consumer never gives up; it says why and begins anew
+                    known = is_transient(error) or is_away(error) or isinstance(error, Fenced | Stalled)
+                    _log.warning(
+                        "a consumer begins anew", consumer=self.consumer.name, reason=str(error)[:300],
+                        exc_info=not known,
+                    )  # fmt: skip
+                    pause = 0.2 if time.monotonic() - started > 30 else min(pause * 2, 5.0)  # noqa: PLR2004
+                    await self._interruptible(pause)
+        finally:
+            draining.cancel()
+            await asyncio.gather(draining, return_exceptions=True)
+            self._finished.set()
+
+    async def stop(self) -> None:
+        """Stop fetching, finish what is in hand, leave the group."""
+        self._stopping = True
+        self._stop_asked.set()
+        self._drain_wake.set()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._finished.wait(), 3.0)
+
+    def wake_drain(self) -> None:
+        """Look at the parked keys again now: something that they may wait for has happened."""
+        if self._waiting:
+            self._drain_wake.set()
+
+    async def _interruptible(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop_asked.wait(), seconds)
+
+    async def _session(self) -> None:
+        """Be a member of the group until stopped or broken."""
+        instance = self._runtime.settings.instance
+        client = AIOKafkaConsumer(
+            bootstrap_servers=self._runtime.settings.kafka_bootstrap_servers,
+            group_id=f"lms.{self._service}.{self.consumer.name}",
+            group_instance_id=f"{instance}.{self.consumer.name}" if instance else None,
+            client_id=f"lms-{self._service}-{self.consumer.name}",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            partition_assignment_strategy=(RangePartitionAssignor,),
+            session_timeout_ms=10_000,
+            heartbeat_interval_ms=2_000,
+            max_poll_interval_ms=300_000,
+            fetch_max_bytes=16 * 1024 * 1024,
+            max_partition_fetch_bytes=4 * 1024 * 1024,
+            metadata_max_age_ms=30_000,
+        )
+        client.subscribe(list(self.consumer.topics), listener=_Assignments(self, client))
+        advice = asyncio.create_task(self._advise(client), name=f"advise {self.consumer.name}")
+        try:
+            await asyncio.wait_for(client.start(), 30.0)
+            self._last_progress = time.monotonic()
+            while not self._stopping:
+                records = await client.getmany(timeout_ms=_FETCH_MS, max_records=BATCH)
+                if records:
+                    await self._work(client, records)
+                    self._last_progress = time.monotonic()
+                else:
+                    self._watch(client)
+        finally:
+            advice.cancel()
+            await asyncio.gather(advice, return_exceptions=True)
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(client.stop(), _STOP_SECONDS)
+
+    async def assigned(self, client: AIOKafkaConsumer, partitions: Iterable[TopicPartition]) -> None:
+        """Take partitions over: continue where the database says."""
+        wanted = list(partitions)
+        CONSUMER_REBALANCES.labels(self.consumer.name).inc()
+        for topic_partition, offset in (await self._stored_offsets(wanted)).items():
+            self._positions[topic_partition] = offset
+            client.seek(topic_partition, offset)
+        self._last_progress = time.monotonic()
+
+    async def _stored_offsets(self, wanted: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+        if not wanted:
+            return {}
+        offsets = consumer_offsets
+        pause = 0.1
+        while True:
+            try:
+                async with self._database.transaction() as connection:
+                    await connection.execute(
+                        upsert(offsets).prefix_with("IGNORE"),
+                        [
+                            {"consumer": self.consumer.name, "topic": one.topic, "partition_no": one.partition,
+                             "next_offset": 0}
+                            for one in sorted(wanted)
+                        ],
+                    )  # fmt: skip
+                    rows = await connection.execute(select(offsets).where(offsets.c.consumer == self.consumer.name))
+                    found = {TopicPartition(row.topic, row.partition_no): int(row.next_offset) for row in rows}
+                    return {one: found[one] for one in wanted}
+            except Exception as error:
+                if not is_transient(error) or self._stopping:
+                    raise
+                await self._interruptible(pause)
+                pause = min(pause * 2, 2.0)
+
+    async def _advise(self, client: AIOKafkaConsumer) -> None:
+        """Tell Kafka where the consumer stands, for whoever measures lag there; nothing here depends on it."""
+        told: dict[TopicPartition, int] = {}
+        while True:
+            await asyncio.sleep(_ADVICE_SECONDS)
+            standing = {
+                one: offset for one, offset in self._positions.items() if one in client.assignment() and offset > 0
+            }
+            changed = {one: offset for one, offset in standing.items() if told.get(one) != offset}
+            for one, offset in standing.items():
+                high = client.highwater(one)
+                CONSUMER_LAG.labels(self.consumer.name, one.topic, one.partition).set(
+                    max(0, (high if high is not None else offset) - offset)
+                )
+                PROJECTION_POSITION.labels(self.consumer.name, one.topic, one.partition).set(offset)
+            if changed:
+                with contextlib.suppress(Exception):
+                    await asyncio.wait_for(client.commit(changed), 5.0)
+                    told.update(changed)
+
+    def _watch(self, client: AIOKafkaConsumer) -> None:
+        behind = any(
+            (high := client.highwater(one)) is not None and high > self._positions.get(one, high)
+            for one in client.assignment()
+        )
+        if not behind:
+            self._last_progress = time.monotonic()
+        elif time.monotonic() - self._last_progress > STALL_SECONDS:
+            raise Stalled(f"{self.consumer.name} has lag and has received nothing for {STALL_SECONDS:.0f} s")
+
+    # A fetch -------------------------------------------------------------------------------------------------------
+
+    async def _work(
+        self, client: AIOKafkaConsumer, records: Mapping[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]]
+    ) -> None:
+        batches = {
+            one: [
+                self._received(record) for record in fetched if record.offset >= self._positions.get(one, record.offset)
+            ]
+            for one, fetched in records.items()
+        }
+        batches = {one: batch for one, batch in batches.items() if batch}
+        try:
+            if isinstance(self.consumer, Projector):
+                await self._project(batches)
+            else:
+                async with asyncio.TaskGroup() as group:
+                    for batch in batches.values():
+                        group.create_task(self._react_to_all(batch))
+        except* Fenced:
+            CONSUMER_FENCED.labels(self.consumer.name).inc()
+            held = [one for one in records if one in client.assignment()]
+            for one, offset in (await self._stored_offsets(held)).items():
+                self._positions[one] = offset
+                client.seek(one, offset)
+
+    def _received(self, record: "ConsumerRecord[bytes, bytes]") -> Received:
+        key = record.key.decode("utf-8", "replace") if record.key else f"{record.topic}/{record.partition}"
+        return self._parsed(
+            Received(record.topic, record.partition, record.offset, key[:160], record.headers, record.value)
+        )
+
+    def _parsed(self, received: Received) -> Received:
+        try:
+            envelope = received.envelope = decode(received.headers, received.payload)
+        except MalformedMessage as error:
+            received.fault = str(error)
+            return received
+        model = self._models.get(envelope.type)
+        if model is None or envelope.schema_version not in _versions(model):
+            CONSUMER_UNREAD.labels(self.consumer.name).inc()
+            return received
+        try:
+            received.fact = model.model_validate(envelope.data)
+        except ValidationError as error:
+            fields = ", ".join("/".join(map(str, one["loc"])) or "/" for one in error.errors(include_input=False))
+            received.fault = f"{envelope.type} does not have the fields that {self.consumer.name} reads: {fields}"
+        return received
+
+    # Projecting ----------------------------------------------------------------------------------------------------
+
+    async def _project(self, batches: Mapping[TopicPartition, Sequence[Received]]) -> None:
+        """Write a fetch into the views, in one transaction; should one event be poison, event by event."""
+        everything = [received for _, batch in sorted(batches.items()) for received in batch]
+        if not everything:
+            return
+        try:
+            await self._patiently(lambda: self._apply_batch(everything))
+        except Fenced:
+            raise
+        except Exception:  # noqa: BLE001  # one of them is poison: find it
+            for received in everything:
+                await self._one_by_one(received)
+        self._tell_reactors()
+
+    async def _one_by_one(self, received: Received) -> None:
+        try:
+            await self._patiently(lambda: self._apply_batch([received]))
+        except Fenced:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever it is, it will not pass by itself
+            reason = _reason(error)
+            await self._patiently(lambda: self._set_aside(received, "poison", reason))
+
+    async def _apply_batch(self, batch: Sequence[Received]) -> None:
+        """Apply what is new of a batch, in one transaction; raises Unreadable for a message that nobody can apply."""
+        async with self._database.transaction() as connection:
+            await self._move_offsets(connection, batch)
+            parked = await parked_kinds(connection, self.consumer.name, {one.key for one in batch})
+            seen = await self._seen(connection, {one.envelope.stream for one in batch if one.envelope is not None})
+            fresh: list[tuple[Event | ForeignEvent, Envelope]] = []
+            advanced: dict[str, Seen] = {}
+            for one in batch:
+                if one.key in parked:
+                    await park(connection, self.consumer.name, _parked(one))
+                    self._wait()
+                elif one.envelope is None or one.fault is not None:
+                    raise Unreadable(one.fault or "not an event")
+                else:
+                    verdict = self._judge(one.envelope, seen.get(one.envelope.stream))
+                    if verdict is Verdict.GAP:
+                        await self._park_gap(connection, one, seen.get(one.envelope.stream))
+                        parked[one.key] = "gap"
+                    elif verdict is Verdict.APPLY:
+                        seen[one.envelope.stream] = advanced[one.envelope.stream] = Seen.of(one.envelope)
+                        if one.fact is not None:
+                            fresh.append((one.fact, one.envelope))
+                    else:
+                        CONSUMER_SKIPPED.labels(self.consumer.name).inc()
+            await write_views(connection, self._projections, fresh)
+            failpoint("consumer.in-batch")
+            await self._store_seen(connection, advanced)
+            failpoint("consumer.before-commit")
+        failpoint("consumer.after-commit")
+        self._moved(batch)
+        CONSUMED.labels(self.consumer.name).inc(len(advanced))
+        if fresh:
+            age = datetime.now(UTC) - fresh[-1][1].time
+            PROJECTION_LAG.labels(self.consumer.name).set(max(0.0, age.total_seconds()))
+
+    # Reacting ------------------------------------------------------------------------------------------------------
+
+    async def _react_to_all(self, batch: Sequence[Received]) -> None:
+        """React to a partition's events in order; runs of events that nobody reads only move on."""
+        async with self._partitions_at_once:
+            unread: list[Received] = []
+            for received in batch:
+                if received.fact is None and received.fault is None:
+                    unread.append(received)
+                    continue
+                await self._pass_over(unread)
+                unread = []
+                await self._react_to(received)
+            await self._pass_over(unread)
+
+    async def _pass_over(self, unread: Sequence[Received]) -> None:
+        if unread:
+            batch = list(unread)
+            await self._patiently(lambda: self._apply_batch(batch))
+
+    async def _react_to(self, received: Received) -> None:
+        if received.fault is not None:
+            reason = received.fault
+            await self._patiently(lambda: self._set_aside(received, "poison", reason))
+            return
+        try:
+            await self._patiently(lambda: self._react(received))
+        except Fenced:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever it is, it will not pass by itself
+            _log.exception(
+                "an event cannot be applied", consumer=self.consumer.name, event=received.topic, offset=received.offset
+            )
+            reason = _reason(error)
+            await self._patiently(lambda: self._set_aside(received, "poison", reason))
+
+    async def _react(self, received: Received) -> None:
+        envelope = received.envelope
+        if envelope is None:
+            raise Unreadable(received.fault or "not an event")
+        unit: UnitOfWork | None = None
+        async with self._database.transaction() as connection:
+            await self._move_offsets(connection, [received])
+            if await parked_kinds(connection, self.consumer.name, {received.key}):
+                await park(connection, self.consumer.name, _parked(received))
+                self._wait()
+            else:
+                unit = await self._handle(connection, received, envelope)
+            failpoint("consumer.before-commit")
+        failpoint("consumer.after-commit")
+        self._moved([received])
+        await self._committed(unit)
+
+    async def _handle(self, connection: AsyncConnection, received: Received, envelope: Envelope) -> UnitOfWork | None:
+        """Let the handler react, unless the event is old (nothing), too new (park) or too early (hold)."""
+        seen = (await self._seen(connection, {envelope.stream})).get(envelope.stream)
+        verdict = self._judge(envelope, seen)
+        if verdict is Verdict.GAP:
+            await self._park_gap(connection, received, seen)
+            return None
+        if verdict is Verdict.SKIP:
+            CONSUMER_SKIPPED.labels(self.consumer.name).inc()
+            return None
+        missing = await self._missing(connection, envelope)
+        if missing is not None:
+            reason = f"waits until {self._waits_for} has seen {missing.stream} version {missing.version}"
+            await park(connection, self.consumer.name, _parked(received), kind="held", reason=reason, waiting=missing)
+            self._wait()
+            return None
+        return await self._apply(connection, received, envelope)
+
+    async def _apply(self, connection: AsyncConnection, received: Received, envelope: Envelope) -> UnitOfWork | None:
+        unit: UnitOfWork | None = None
+        if received.fact is not None and self._projections:
+            await write_views(connection, self._projections, [(received.fact, envelope)])
+        elif received.fact is not None:
+            causality = Causality(envelope.correlation_id, envelope.event_id, None, envelope.traceparent)
+            unit = self._runtime.executor.unit_of_work(connection, causality)
+            with trail(correlation_id=envelope.correlation_id):
+                await self._handlers[type(received.fact)](unit, received.fact, envelope)
+        failpoint("consumer.in-batch")
+        await self._store_seen(connection, {envelope.stream: Seen.of(envelope)})
+        CONSUMED.labels(self.consumer.name).inc()
+        return unit
+
+    async def _committed(self, unit: UnitOfWork | None) -> None:
+        if unit is not None:
+            if unit.written:
+                self._runtime.executor.wake()
+            await unit.committed()
+
+    async def _missing(self, connection: AsyncConnection, envelope: Envelope) -> Waiting | None:
+        if self._waits_for is None or not envelope.prerequisites:
+            return None
+        topics = next(one.consumer.topics for one in self._runtime.runners if one.consumer.name == self._waits_for)
+        wanted = [one for one in envelope.prerequisites if one.topic in topics]
+        return await missing_prerequisite(connection, self._waits_for, wanted)
+
+    # Shared by both ------------------------------------------------------------------------------------------------
+
+    async def _patiently(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Do it, again and again while what stops it passes by itself."""
+        pause = 0.005
+        while True:
+            try:
+                return await work()
+            except Exception as error:
+                if not (isinstance(error, ConcurrencyConflict) or is_transient(error)):
+                    raise
+                if self._stopping and pause > 0.1:  # noqa: PLR2004  # the next member does it
+                    raise
+                CONSUMER_RETRIES.labels(self.consumer.name).inc()
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 2.0)
+
+    def _judge(self, envelope: Envelope, seen: Seen | None) -> Verdict:
+        if disabled("consumer.version-check"):
+            return Verdict.APPLY
+        return judge(envelope, seen)
+
+    async def _move_offsets(self, connection: AsyncConnection, batch: Sequence[Received]) -> None:
+        """Move the offset rows past the batch. Raises Fenced if one is not where this member left it."""
+        ends: dict[TopicPartition, int] = {}
+        starts: dict[TopicPartition, int] = {}
+        for one in batch:
+            partition = TopicPartition(one.topic, one.partition)
+            starts.setdefault(partition, self._positions.get(partition, one.offset))
+            ends[partition] = one.offset + 1
+        rows = [
+            {"c": self.consumer.name, "t": one.topic, "p": one.partition, "expected": starts[one], "next": ends[one]}
+            for one in sorted(ends)
+        ]
+        moved = 0
+        for row in rows:  # one by one: executemany reports no dependable row count
+            moved += (await connection.execute(_UNFENCED if disabled("consumer.fencing") else _MOVE, row)).rowcount
+        if moved != len(rows) and not disabled("consumer.fencing"):
+            raise Fenced(f"{self.consumer.name}: another member has moved the offset")
+
+    def _moved(self, batch: Sequence[Received]) -> None:
+        for one in batch:
+            self._positions[TopicPartition(one.topic, one.partition)] = one.offset + 1
+
+    async def _seen(self, connection: AsyncConnection, streams: set[str]) -> dict[str, Seen]:
+        if not streams:
+            return {}
+        versions = consumer_versions
+        rows = await connection.execute(
+            select(versions.c.stream, versions.c.log_epoch, versions.c.version).where(
+                versions.c.consumer == self.consumer.name, versions.c.stream.in_(streams)
+            )
+        )
+        return {row.stream: Seen(row.log_epoch, row.version) for row in rows}
+
+    async def _store_seen(self, connection: AsyncConnection, advanced: Mapping[str, Seen]) -> None:
+        if advanced:
+            await connection.execute(
+                _STORE_SEEN,
+                [
+                    {"consumer": self.consumer.name, "stream": stream, "log_epoch": seen.log_epoch,
+                     "version": seen.version}
+                    for stream, seen in sorted(advanced.items())
+                ],
+            )  # fmt: skip
+
+    async def _park_gap(self, connection: AsyncConnection, received: Received, seen: Seen | None) -> None:
+        envelope = received.envelope
+        if envelope is None:
+            raise Unreadable("not an event")
+        after = f"version {seen.version}" if seen else "nothing"
+        reason = f"{envelope.stream} jumped from {after} to version {envelope.version}"
+        _log.warning("an event is missing; its key waits", consumer=self.consumer.name, reason=reason)
+        await park(connection, self.consumer.name, _parked(received), kind="gap", reason=reason)
+        self._wait()
+
+    async def _set_aside(self, received: Received, kind: Kind, reason: str) -> None:
+        """Park a poison event with its key, publish the dead letter, and move on."""
+        async with self._database.transaction() as connection:
+            await self._move_offsets(connection, [received])
+            if await parked_kinds(connection, self.consumer.name, {received.key}):
+                await park(connection, self.consumer.name, _parked(received))
+            else:
+                await park(connection, self.consumer.name, _parked(received), kind=kind, reason=reason)
+                await dead_letter(
+                    connection, dead_letter_topic(self._service, self.consumer.name), _parked(received), reason
+                )
+                DLQ_MESSAGES.labels(self.consumer.name).inc()
+            poisoned = await poisoned_since(connection, self.consumer.name, POISON_WINDOW_SECONDS)
+        self._moved([received])
+        self._runtime.executor.wake()
+        _log.error(
+            "an event is poison; its key is parked", consumer=self.consumer.name, topic=received.topic,
+            partition=received.partition, offset=received.offset, reason=reason,
+        )  # fmt: skip
+        if poisoned > POISON_LIMIT:
+            self.stopped_by_poison = True
+            self._stopping = True
+            self._stop_asked.set()
+            _log.error(
+                "the consumer stops: too many keys were poisoned; see `lms dlq list`", consumer=self.consumer.name,
+                keys=poisoned,
+            )  # fmt: skip
+
+    def _tell_reactors(self) -> None:
+        for runner in self._runtime.runners:
+            if runner._waits_for == self.consumer.name:  # noqa: SLF001  # runners of one process know each other
+                runner.wake_drain()
+
+    # Parked keys ---------------------------------------------------------------------------------------------------
+
+    def _wait(self) -> None:
+        self._waiting = True
+        self._drain_wake.set()
+
+    async def _drain_for_ever(self) -> None:
+        """Try the keys that wait, when something happened and every HELD_POLL while any waits."""
+        while not self._stopping:
+            try:
+                self._waiting = await self._drain()
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # noqa: BLE001  # the next look may succeed
+                _log.warning("parked keys could not be looked at", reason=str(error)[:300])
+            self._drain_wake.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._drain_wake.wait(), HELD_POLL if self._waiting else 2.0)
+
+    async def _drain(self) -> bool:
+        """Apply what can be applied of the waiting keys; say whether any key still waits."""
+        async with self._database.read() as connection:
+            keys = await drainable_keys(connection, self.consumer.name)
+            await measure(connection, self.consumer.name)
+        for key in keys:
+            while await self._drain_one(key):
+                pass
+        return bool(keys)
+
+    async def _drain_one(self, key: str) -> bool:
+        """Apply the first event of a waiting key that can be applied; say whether there may be more."""
+        chosen: Received | None = None
+        try:
+            unit: UnitOfWork | None = None
+            async with self._database.transaction() as connection:
+                if await lock_key(connection, self.consumer.name, key) in {None, "poison"}:
+                    return False
+                waiting = await parked_events_of(connection, self.consumer.name, key)
+                if not waiting:
+                    await delete_key(connection, self.consumer.name, key)
+                    return False
+                for event in waiting:
+                    chosen = self._parsed(_unparked(event))
+                    done, unit = await self._try_parked(connection, chosen)
+                    if done:
+                        await delete_parked(connection, event.position)
+                        break
+                else:
+                    chosen = None
+                    return False
+            await self._committed(unit)
+        except Exception as error:
+            if isinstance(error, ConcurrencyConflict) or is_transient(error) or chosen is None:
+                raise
+            reason = _reason(error)
+            async with self._database.transaction() as connection:
+                await set_kind(connection, self.consumer.name, key, "poison", reason)
+                topic = dead_letter_topic(self._service, self.consumer.name)
+                await dead_letter(connection, topic, _parked(chosen), reason)
+            DLQ_MESSAGES.labels(self.consumer.name).inc()
+            self._runtime.executor.wake()
+            _log.exception("a parked event is poison", consumer=self.consumer.name, reason=reason)
+            return False
+        if self._projections:
+            self._tell_reactors()
+        return True
+
+    async def _try_parked(self, connection: AsyncConnection, received: Received) -> tuple[bool, UnitOfWork | None]:
+        if received.envelope is None or received.fault is not None:
+            raise Unreadable(received.fault or "not an event")
+        envelope = received.envelope
+        verdict = self._judge(envelope, (await self._seen(connection, {envelope.stream})).get(envelope.stream))
+        if verdict is Verdict.SKIP:
+            return True, None
+        if verdict is Verdict.GAP or await self._missing(connection, envelope) is not None:
+            return False, None
+        return True, await self._apply(connection, received, envelope)
+
+
+class _Assignments(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
+    """Seeks to the database's offsets; takes no lock, so that it cannot deadlock with a fetch."""
+
+    def __init__(self, runner: ConsumerRunner, client: AIOKafkaConsumer) -> None:
+        self._runner = runner
+        self._client = client
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        """Nothing to do: a batch in hand either commits before the next owner looks, or is fenced."""
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """Continue where the database says."""
+        await self._runner.assigned(self._client, assigned)
+
+
+_MOVE = (
+    update(consumer_offsets)
+    .where(
+        consumer_offsets.c.consumer == bindparam("c"),
+        consumer_offsets.c.topic == bindparam("t"),
+        consumer_offsets.c.partition_no == bindparam("p"),
+        consumer_offsets.c.next_offset == bindparam("expected"),
+    )
+    .values(next_offset=bindparam("next"))
+)
+_UNFENCED = (
+    update(consumer_offsets)
+    .where(
+        consumer_offsets.c.consumer == bindparam("c"),
+        consumer_offsets.c.topic == bindparam("t"),
+        consumer_offsets.c.partition_no == bindparam("p"),
+        bindparam("expected") >= 0,
+    )
+    .values(next_offset=bindparam("next"))
+)
+_insert_seen = upsert(consumer_versions)
+_STORE_SEEN = _insert_seen.on_duplicate_key_update(
+    log_epoch=_insert_seen.inserted.log_epoch, version=_insert_seen.inserted.version
+)
+
+
+def _versions(model: Model) -> frozenset[int]:
+    return model.SCHEMA_VERSIONS if issubclass(model, ForeignEvent) else frozenset({model.SCHEMA_VERSION})
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:2000]
+
+
+def _parked(received: Received) -> ParkedEvent:
+    return ParkedEvent(
+        position=0,
+        key=received.key,
+        topic=received.topic,
+        partition=received.partition,
+        offset=received.offset,
+        headers=tuple((name, value.decode("utf-8", "replace")) for name, value in received.headers),
+        payload=None if received.payload is None else received.payload.decode("utf-8", "replace"),
+    )
+
+
+def _unparked(event: ParkedEvent) -> Received:
+    return Received(
+        event.topic,
+        event.partition,
+        event.offset,
+        event.key,
+        tuple((name, value.encode()) for name, value in event.headers),
+        None if event.payload is None else event.payload.encode(),
+    )

@@ -1,0 +1,89 @@
+"""What a person does about parked keys: look, release, or give an event up.
+
+    found = await parked(connection)                                # every key that waits, with its reason
+    await retry(connection, "life-of-request", "employee-1")        # after the cause is mended
+    await skip(connection, "life-of-request", "employee-1")         # the first event will never be applied
+
+The running consumer does the rest: it looks at released keys every few seconds and applies their events in order.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.mysql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lms.kernel.errors import NotFound
+from lms.kernel.parking import ParkedEvent, delete_parked, lock_key, parked_events_of, set_kind
+from lms.kernel.schema import consumer_versions, parked_events, parked_keys
+
+
+class NotParked(NotFound):
+    """The consumer has not parked that key."""
+
+    code = "not-parked"
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedKey:
+    """A key that a consumer has set aside; `kind` is poison, gap, held or retry."""
+
+    consumer: str
+    key: str
+    kind: str
+    reason: str
+    since: datetime
+    events: int
+
+
+async def parked(connection: AsyncConnection) -> list[ParkedKey]:
+    """Return every parked key of the service, the longest waiting first."""
+    counted = (
+        select(func.count())
+        .where(parked_events.c.consumer == parked_keys.c.consumer, parked_events.c.key_ == parked_keys.c.key_)
+        .scalar_subquery()
+    )
+    rows = await connection.execute(select(parked_keys, counted.label("waiting")).order_by(parked_keys.c.since))
+    return [
+        ParkedKey(row.consumer, row.key_, row.kind, row.reason, row.since.replace(tzinfo=UTC), row.waiting)
+        for row in rows
+    ]
+
+
+async def show(connection: AsyncConnection, consumer: str, key: str, limit: int = 50) -> list[ParkedEvent]:
+    """Return the waiting events of a key, in order. Raises NotParked."""
+    found = await parked_events_of(connection, consumer, key, limit)
+    if not found:
+        raise NotParked(f"{consumer} has parked nothing under {key!r}; `lms dlq list` shows what is parked.")
+    return found
+
+
+async def retry(connection: AsyncConnection, consumer: str, key: str) -> None:
+    """Release a key: the consumer tries its events again, in order. Raises NotParked."""
+    if not await set_kind(connection, consumer, key, "retry", "released by a person"):
+        raise NotParked(f"{consumer} has not parked {key!r}; `lms dlq list` shows what is parked.")
+
+
+async def skip(connection: AsyncConnection, consumer: str, key: str) -> ParkedEvent:
+    """Give up the first event of a key, count it as seen, and release the rest; return what was given up.
+
+    Raises NotParked, also while the consumer has the key in hand at this moment.
+    """
+    if await lock_key(connection, consumer, key) is None:
+        raise NotParked(f"{consumer} has not parked {key!r}, or is applying it right now; look at `lms dlq list`.")
+    first, *_ = await show(connection, consumer, key, 1)
+    headers = dict(first.headers)
+    stream, version = headers.get("ce_stream"), headers.get("ce_streamversion", "")
+    if stream and version.isdigit():
+        statement = upsert(consumer_versions).values(
+            consumer=consumer, stream=stream, log_epoch=int(headers.get("ce_logepoch", "1")), version=int(version)
+        )
+        await connection.execute(
+            statement.on_duplicate_key_update(
+                version=func.greatest(consumer_versions.c.version, statement.inserted.version)
+            )
+        )
+    await delete_parked(connection, first.position)
+    await retry(connection, consumer, key)
+    return first

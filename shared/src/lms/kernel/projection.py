@@ -1,0 +1,162 @@
+"""Projections: views made from events, by pure handlers, in generations.
+
+    class OpenCases(Projection):
+        name = "open_cases"
+        tables = (open_cases,)                       # each with `generation` as its first primary-key column
+        handlers = {CaseOpened: _opened, CaseClosed: _closed}
+
+    def _opened(event: CaseOpened, envelope: Envelope) -> Iterable[Write]:
+        yield Upsert(open_cases, {"case_id": event.case_id, "assignee": event.assignee})
+
+    query = select(open_cases.c.case_id).where(live(open_cases, OpenCases.name), open_cases.c.assignee == caller)
+
+A handler gets the parsed event and its envelope and returns the rows to write; it reads nothing, so that a view is a
+function of its events alone and a rebuild gives the same rows. The kernel adds the generation, and sends rows of the
+same shape together.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from sqlalchemy import ColumnElement, Table, bindparam, delete, func, select, update
+from sqlalchemy.dialects.mysql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.base import Executable
+
+from lms.kernel.event import Envelope, Event, ForeignEvent
+from lms.kernel.schema import view_generations
+
+FIRST_GENERATION = 1
+
+Fact = Event | ForeignEvent
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Upsert:
+    """Insert the row, or replace the named columns of the row with the same key."""
+
+    table: Table
+    row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Set columns of the rows that match; no row may match."""
+
+    table: Table
+    where: Row
+    values: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Remove the rows that match; no row may match."""
+
+    table: Table
+    where: Row
+
+
+Write = Upsert | Update | Delete
+Handler = Callable[[Any, Envelope], Iterable[Write]]
+
+
+class Projection:
+    """One view: its tables, and one pure handler per event that it reads. Never instantiated."""
+
+    name: ClassVar[str]
+    tables: ClassVar[tuple[Table, ...]]
+    handlers: ClassVar[Mapping[type[Event] | type[ForeignEvent], Handler]]
+
+
+def live(table: Table, view_name: str) -> ColumnElement[bool]:
+    """Return the condition that limits a query to the generation that readers see."""
+    current = select(view_generations.c.live).where(view_generations.c.view_name == view_name).scalar_subquery()
+    return table.c.generation == func.coalesce(current, FIRST_GENERATION)
+
+
+async def live_generation(connection: AsyncConnection, view_name: str) -> int:
+    """Return the generation that readers of a view see."""
+    found = await connection.scalar(select(view_generations.c.live).where(view_generations.c.view_name == view_name))
+    return FIRST_GENERATION if found is None else int(found)
+
+
+async def write_views(
+    connection: AsyncConnection,
+    projections: Sequence[type[Projection]],
+    facts: Sequence[tuple[Fact, Envelope]],
+) -> None:
+    """Bring the live generation of each view up to date with `facts`, in the caller's transaction."""
+    for projection in projections:
+        writes = writes_of(projection, facts)
+        if writes:
+            await apply(connection, writes, await live_generation(connection, projection.name))
+
+
+def writes_of(projection: type[Projection], facts: Sequence[tuple[Fact, Envelope]]) -> list[Write]:
+    """Return what a view changes by `facts`, in their order."""
+    handlers = projection.handlers
+    return [
+        write
+        for fact, envelope in facts
+        if (handler := handlers.get(type(fact))) is not None
+        for write in handler(fact, envelope)
+    ]
+
+
+async def apply(connection: AsyncConnection, writes: Iterable[Write], generation: int) -> None:
+    """Execute writes in order; neighbours of the same shape go to the database as one statement."""
+    shape: tuple[Any, ...] | None = None
+    rows: list[Row] = []
+    for write in writes:
+        this_shape, row = _shape(write)
+        if this_shape != shape and rows and shape is not None:
+            await connection.execute(_statement(shape), rows)
+            rows = []
+        shape = this_shape
+        rows.append({**row, "g": generation})
+    if rows and shape is not None:
+        await connection.execute(_statement(shape), rows)
+
+
+_statements: dict[tuple[Any, ...], Executable] = {}
+
+
+def _shape(write: Write) -> tuple[tuple[Any, ...], Row]:
+    match write:
+        case Upsert(table, row):
+            return ("upsert", table, tuple(row)), {f"v_{name}": value for name, value in row.items()}
+        case Update(table, where, values):
+            return ("update", table, tuple(where), tuple(values)), _named(where, values)
+        case Delete(table, where):
+            return ("delete", table, tuple(where)), _named(where, {})
+
+
+def _named(where: Row, values: Row) -> Row:
+    return {f"w_{name}": value for name, value in where.items()} | {
+        f"v_{name}": value for name, value in values.items()
+    }
+
+
+def _statement(shape: tuple[Any, ...]) -> Executable:
+    found = _statements.get(shape)
+    if found is None:
+        found = _statements[shape] = _built(shape)
+    return found
+
+
+def _built(shape: tuple[Any, ...]) -> Executable:
+    kind, table, names = shape[0], shape[1], shape[2]
+    if "generation" not in table.primary_key.columns:
+        raise TypeError(f"The view table {table.name} needs `generation` as its first primary-key column.")
+    if kind == "upsert":
+        values: Row = {name: bindparam(f"v_{name}") for name in names}
+        insert = upsert(table).values(generation=bindparam("g"), **values)
+        keys = {column.name for column in table.primary_key.columns}
+        changed = {name: insert.inserted[name] for name in names if name not in keys}
+        return insert.on_duplicate_key_update(changed or {"generation": insert.inserted.generation})
+    conditions = [table.c.generation == bindparam("g"), *(table.c[name] == bindparam(f"w_{name}") for name in names)]
+    if kind == "delete":
+        return delete(table).where(*conditions)
+    return update(table).where(*conditions).values({name: bindparam(f"v_{name}") for name in shape[3]})

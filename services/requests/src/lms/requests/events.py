@@ -142,7 +142,10 @@ class LeaveRefused(Event):
 
 
 class LeaveCancelled(Event):
-    """The request is over: `open_revision` lapses, `confirmed_revision` no longer stands; either may be null."""
+    """The request is over: `open_revision` lapses, `confirmed_revision` no longer stands; either may be null.
+
+    `decided_by` is the approver of a cancellation request; null where no decision was needed.
+    """
 
     TYPE: ClassVar[str] = "leave.cancelled"
 
@@ -152,6 +155,7 @@ class LeaveCancelled(Event):
     leave_type: str
     open_revision: int | None
     confirmed_revision: int | None
+    decided_by: str | None
     reason: Sealed | None
 
 
@@ -297,6 +301,7 @@ EXAMPLES: tuple[Event, ...] = (
         leave_type="annual",
         open_revision=None,
         confirmed_revision=1,
+        decided_by=None,
         reason=None,
     ),
     LeaveCancellationRequested(

@@ -196,8 +196,10 @@ def _answered(command: Answer, request: Request) -> list[BookEvent]:
             assert_never(command)
 
 
-def clash(book: Book, days: Sequence[ChargedDay], interval: Interval, *, besides: str | None = None) -> date | None:
-    """Return the first day on which another request than `besides` books a time of `days`; None if all are free."""
+def overlapping(
+    book: Book, days: Sequence[ChargedDay], interval: Interval, *, besides: str | None = None
+) -> Overlapping | None:
+    """Return that another request than `besides` books a time of `days`; None if all are free."""
     wanted = {one.date: minutes_of(one.part, interval.from_time, interval.to_time) for one in days}
     clashes = [
         day
@@ -206,7 +208,9 @@ def clash(book: Book, days: Sequence[ChargedDay], interval: Interval, *, besides
         for day, (begin, end) in _booked(request)
         if day in wanted and begin < wanted[day][1] and wanted[day][0] < end
     ]
-    return min(clashes, default=None)
+    if not clashes:
+        return None
+    return Overlapping(f"Another request books {min(clashes)} already.", (FieldError("/start_date", "overlaps"),))
 
 
 def _booked(request: Request) -> Iterator[tuple[date, tuple[int, int]]]:
@@ -268,15 +272,10 @@ def _permitted(
     for broken in broken_rules(interval, charges, facts, today=today, booked_before=before):
         raise broken
     days = charged_days(charges)
-    refuse_overlap(book, days, interval, besides=amended.request_id if amended else None)
+    overlap = overlapping(book, days, interval, besides=amended.request_id if amended else None)
+    if overlap is not None:
+        raise overlap
     return days
-
-
-def refuse_overlap(book: Book, days: Sequence[ChargedDay], interval: Interval, *, besides: str | None = None) -> None:
-    """Raise Overlapping if another request books the same time."""
-    day = clash(book, days, interval, besides=besides)
-    if day is not None:
-        raise Overlapping(f"Another request books {day} already.", (FieldError("/start_date", "overlaps"),))
 
 
 def _amend(command: AmendLeave, target: _Changeable, book: Book) -> list[BookEvent]:
@@ -316,6 +315,7 @@ def _cancel(command: CancelLeave | CancelDays, target: _Changeable) -> list[Book
                 leave_type=request.leave_type,
                 open_revision=open_.number if open_ else None,
                 confirmed_revision=standing.number if standing else None,
+                decided_by=None,
                 reason=command.reason,
             )
         ]
@@ -431,6 +431,7 @@ def _approved(command: RecordApproval, request: Request) -> list[BookEvent]:
                     leave_type=request.leave_type,
                     open_revision=None,
                     confirmed_revision=standing.number,
+                    decided_by=command.decided_by,
                     reason=reason,
                 )
             ]

@@ -20,12 +20,11 @@ from sqlalchemy import (
     MetaData,
     SmallInteger,
     Table,
-    Time,
     or_,
     select,
     tuple_,
 )
-from sqlalchemy.dialects.mysql import LONGTEXT
+from sqlalchemy.dialects.mysql import LONGTEXT, TIME
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.event import Envelope
@@ -63,8 +62,8 @@ leave_requests = Table(
     Column("leave_type", name(60), nullable=False),
     Column("start_part", name(10), nullable=False),
     Column("end_part", name(10), nullable=False),
-    Column("from_time", Time, nullable=True),
-    Column("to_time", Time, nullable=True),
+    Column("from_time", TIME, nullable=True),
+    Column("to_time", TIME, nullable=True),
     Column("days", LONGTEXT, nullable=False),
     Column("entitlement_minutes", Integer, nullable=False),
     Column("scheduled_minutes", Integer, nullable=False),
@@ -268,24 +267,22 @@ async def find(
 
 async def revisions_of(connection: AsyncConnection, request_id: str) -> list[RevisionRow]:
     """Return all revisions of a request, oldest first; none for a request that does not exist."""
+    return (await histories(connection, [request_id])).get(request_id, [])
+
+
+async def histories(connection: AsyncConnection, request_ids: Collection[str]) -> dict[str, list[RevisionRow]]:
+    """Return all revisions of several requests, oldest first."""
+    if not request_ids:
+        return {}
     rows = await connection.execute(
         select(leave_requests)
-        .where(live(leave_requests, LeaveRequests.name), leave_requests.c.request_id == request_id)
+        .where(live(leave_requests, LeaveRequests.name), leave_requests.c.request_id.in_(request_ids))
         .order_by(leave_requests.c.revision)
     )
-    return [_read(row) for row in rows]
-
-
-async def owner_of(connection: AsyncConnection, request_id: str) -> tuple[str, str] | None:
-    """Return the employee and the leave type of a request; None if there is no such request."""
-    row = (
-        await connection.execute(
-            select(leave_requests.c.employee_id, leave_requests.c.leave_type)
-            .where(live(leave_requests, LeaveRequests.name), leave_requests.c.request_id == request_id)
-            .limit(1)
-        )
-    ).first()
-    return None if row is None else (row.employee_id, row.leave_type)
+    found: dict[str, list[RevisionRow]] = {}
+    for row in rows:
+        found.setdefault(row.request_id, []).append(_read(row))
+    return found
 
 
 def shown_of(revisions: Sequence[RevisionRow]) -> RevisionRow:

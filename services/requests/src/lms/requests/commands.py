@@ -1,0 +1,167 @@
+"""The use cases of the leave book: they supply ids, dates and foreign facts, and let the book decide.
+
+Reasons are sealed beforehand (`sealed`): the keyring has a database connection of its own, which no transaction should
+wait for.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import date
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lms.kernel.errors import DomainError
+from lms.kernel.event import Prerequisite
+from lms.kernel.execution import UnitOfWork
+from lms.kernel.ids import new_id
+from lms.kernel.keyring import Keyring
+from lms.kernel.sealed import Sealed
+from lms.requests.decider import BOOK
+from lms.requests.decider.book import (
+    AmendLeave,
+    Answer,
+    CancelDays,
+    CancelLeave,
+    Changes,
+    RequestLeave,
+    overlapping,
+)
+from lms.requests.decider.chargeable import DayCharge, Interval, charged_days, per_day
+from lms.requests.decider.errors import EmployeeUnknown, NoSuchRequest
+from lms.requests.decider.rules import Facts, broken_rules, shaped
+from lms.requests.events import RestsOn
+from lms.requests.projections import employees
+from lms.requests.projections.facts import facts_of
+from lms.requests.upstream import BALANCES, DIRECTORY
+
+_OF_BALANCES = ("leave-type-", "policy-")
+
+
+async def sealed(keyring: Keyring, connection: AsyncConnection, employee_id: str, text: str | None) -> Sealed | None:
+    """Return a reason that only the employee's data key opens; None for none.
+
+    Raises EmployeeUnknown, and NoKey for somebody who was erased.
+    """
+    if not text:
+        return None
+    if not await employees.history_of(connection, employee_id):
+        raise EmployeeUnknown("No such employee is known here; one who has just been added is known in a moment.")
+    return await keyring.seal(employee_id, text)
+
+
+async def request_leave(
+    uow: UnitOfWork, *, employee_id: str, requested_by: str, leave_type: str, interval: Interval, reason: Sealed | None
+) -> str:
+    """Ask for leave; return the id of the request. Raises what the book refuses with."""
+    facts = await facts_of(uow.connection, employee_id, leave_type, interval.start_date, interval.end_date)
+    command = RequestLeave(
+        request_id=new_id(),
+        employee_id=employee_id,
+        interval=interval,
+        reason=reason,
+        requested_by=requested_by,
+        facts=facts,
+        today=uow.today,
+    )
+    await uow.handle(BOOK, employee_id, command, key=employee_id, prerequisites=prerequisites(facts.rests_on))
+    return command.request_id
+
+
+async def amend_leave(
+    uow: UnitOfWork,
+    *,
+    request_id: str,
+    employee_id: str,
+    requested_by: str,
+    changes: Changes,
+    expected_version: int | None,
+) -> None:
+    """Make a newer revision of a request. Raises what the book refuses with."""
+    loaded = await uow.load(BOOK, employee_id)
+    request = loaded.state.requests.get(request_id)
+    if request is None:
+        raise NoSuchRequest("There is no such request.")
+    now_asked = request.open or request.standing
+    interval = None if now_asked is None else changes.of(now_asked.interval)
+    first, last = (uow.today, uow.today) if interval is None else (interval.start_date, interval.end_date)
+    facts = await facts_of(uow.connection, employee_id, request.leave_type, first, last)
+    command = AmendLeave(
+        request_id=request_id,
+        employee_id=employee_id,
+        changes=changes,
+        requested_by=requested_by,
+        facts=facts,
+        today=uow.today,
+        expected_version=expected_version,
+    )
+    await uow.handle(BOOK, employee_id, command, key=employee_id, prerequisites=prerequisites(facts.rests_on))
+
+
+async def cancel_leave(
+    uow: UnitOfWork,
+    *,
+    request_id: str,
+    employee_id: str,
+    requested_by: str,
+    dates: Collection[date],
+    reason: Sealed | None,
+    expected_version: int | None,
+) -> None:
+    """Cancel a request, or only the days `dates` of it if there are any. Raises what the book refuses with."""
+    command: CancelLeave | CancelDays
+    if dates:
+        command = CancelDays(
+            request_id=request_id,
+            employee_id=employee_id,
+            dates=frozenset(dates),
+            reason=reason,
+            requested_by=requested_by,
+            today=uow.today,
+            expected_version=expected_version,
+        )
+    else:
+        command = CancelLeave(
+            request_id=request_id,
+            employee_id=employee_id,
+            reason=reason,
+            today=uow.today,
+            expected_version=expected_version,
+        )
+    await uow.handle(BOOK, employee_id, command, key=employee_id)
+
+
+async def record(uow: UnitOfWork, answer: Answer, rests_on: Iterable[RestsOn] = ()) -> None:
+    """Let the book hear what another service found about a revision. Repeated or late answers change nothing."""
+    await uow.handle(BOOK, answer.employee_id, answer, key=answer.employee_id, prerequisites=prerequisites(rests_on))
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What leave would be asked for, on which facts, what each day costs, and every rule that it breaks."""
+
+    interval: Interval
+    facts: Facts
+    charges: tuple[DayCharge, ...]
+    broken: tuple[DomainError, ...]
+
+
+async def preview(uow: UnitOfWork, *, employee_id: str, leave_type: str, interval: Interval) -> Preview:
+    """Return what a request would lead to; nothing is changed.
+
+    Raises what makes a preview impossible: EmployeeUnknown, UnknownLeaveType, or an interval that is none.
+    """
+    facts = await facts_of(uow.connection, employee_id, leave_type, interval.start_date, interval.end_date)
+    asked = shaped(interval, facts.terms.unit)
+    charges = per_day(asked, facts.terms.unit, facts.work)
+    broken = list(broken_rules(asked, charges, facts, today=uow.today))
+    book = await uow.load(BOOK, employee_id)
+    overlap = overlapping(book.state, charged_days(charges), asked)
+    return Preview(asked, facts, charges, (*broken, *([] if overlap is None else [overlap])))
+
+
+def prerequisites(rests_on: Iterable[RestsOn]) -> tuple[Prerequisite, ...]:
+    """Return what an event rests on as facts that whoever reacts to it must know first."""
+    return tuple(
+        Prerequisite(BALANCES if one.stream.startswith(_OF_BALANCES) else DIRECTORY, one.stream, one.version)
+        for one in rests_on
+    )

@@ -1,0 +1,31 @@
+"""Requests: its wiring, and the process that runs it."""
+
+from pathlib import Path
+
+from lms.kernel.service import Service, run
+from lms.requests.api import ROUTERS
+from lms.requests.consumers import FACTS, PROCESS
+from lms.requests.decider import BOOK
+from lms.requests.events import EVENTS, EXAMPLES, TOPIC
+from lms.requests.projections.leave_requests import LeaveRequests
+
+SERVICE = Service(
+    name="requests",
+    events=EVENTS,
+    examples=EXAMPLES,
+    deciders=(BOOK,),
+    publishes=(TOPIC,),
+    inline=(LeaveRequests,),
+    consumers=(FACTS, PROCESS),
+    routers=ROUTERS,
+    migrations=Path(__file__).parents[3] / "migrations",
+)
+
+
+def main() -> None:
+    """Run the service."""
+    run(SERVICE)
+
+
+if __name__ == "__main__":
+    main()

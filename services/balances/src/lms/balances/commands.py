@@ -198,15 +198,18 @@ async def record_due(uow: UnitOfWork, run: store.AccrualRun, employee_id: str) -
     await store.advance_run(uow.connection, run, employee_id)
 
 
-async def request_run(uow: UnitOfWork, through: date | None) -> store.AccrualRun:
-    """Enter a run through a date (today) in the work list; the job `accruals` does the work."""
+async def request_run(uow: UnitOfWork, through: date | None, *, anew: bool = False) -> store.AccrualRun:
+    """Enter a run through a date (today) in the work list; the job `accruals` does the work.
+
+    `anew`: a run under way begins again, because the rules have changed for those that it has done.
+    """
     day = through or uow.today
     if day > uow.today:
         raise RunInTheFuture(
             f"Today is {uow.today}: what is due later cannot be recorded yet.",
             (FieldError("/through", "must not be in the future"),),
         )
-    await store.start_run(uow.connection, day, await people.count(uow.connection), uow.now)
+    await store.start_run(uow.connection, day, await people.count(uow.connection), uow.now, anew=anew)
     run = await store.run_of(uow.connection, day)
     if run is None:
         raise LookupError("The run that was just entered is gone.")
@@ -285,7 +288,7 @@ async def publish_policy(
                 f"The policy {owner!r} rules this leave type there already; publish its next version instead.",
                 (FieldError("/locations", f"overlap with those of {owner!r}"),),
             )
-    await request_run(uow, None)
+    await request_run(uow, None, anew=True)
     return handled.events[-1]
 
 

@@ -17,6 +17,10 @@ Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length
 """A short literal name: lower case, digits, single hyphens."""
 
 
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,36}$")]
+"""An id that another service gave."""
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -92,7 +96,7 @@ class PolicyTerms(_Part):
     """
 
     leave_type: Slug
-    locations: tuple[str, ...] | None = None
+    locations: tuple[Identifier, ...] | None = None
     effective_from: date
     entitlement_minutes: int = Field(ge=0)
     accrual: Literal["up-front", "monthly"]

@@ -54,16 +54,19 @@ class AccrualRun:
     finished_at: datetime | None
 
 
-async def start_run(connection: AsyncConnection, through: date, total: int, now: datetime) -> None:
-    """Enter a run in the work list; one that has finished starts again, one under way goes on."""
+async def start_run(
+    connection: AsyncConnection, through: date, total: int, now: datetime, *, anew: bool = False
+) -> None:
+    """Enter a run in the work list; one that has finished starts again, one under way goes on unless `anew`."""
     statement = insert(accrual_runs).values(
         through=through, last_employee_id="", done=0, total=total, started_at=now.replace(tzinfo=None), finished_at=None
     )
     await connection.execute(statement.on_duplicate_key_update(through=statement.inserted.through))
+    again = update(accrual_runs).where(accrual_runs.c.through == through)
+    if not anew:
+        again = again.where(accrual_runs.c.finished_at.is_not(None))
     await connection.execute(
-        update(accrual_runs)
-        .where(accrual_runs.c.through == through, accrual_runs.c.finished_at.is_not(None))
-        .values(last_employee_id="", done=0, total=total, started_at=now.replace(tzinfo=None), finished_at=None)
+        again.values(last_employee_id="", done=0, total=total, started_at=now.replace(tzinfo=None), finished_at=None)
     )
 
 

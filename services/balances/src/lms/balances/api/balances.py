@@ -17,7 +17,7 @@ from lms.balances.decider.engine import Lot
 from lms.balances.decider.rulebook import Rulebook
 from lms.balances.decider.standing import Covered, Standing, booked, standing, unlimited_coverage
 from lms.balances.decider.state import Account, reference_of
-from lms.balances.events import BalanceDebited, BalanceReserved
+from lms.balances.events import BalanceDebited, BalanceReserved, Identifier, Slug
 from lms.balances.projections import catalogue, ledger, people
 from lms.kernel.amounts import Amount
 from lms.kernel.auth import Caller, CallerDep, requires
@@ -34,11 +34,11 @@ router = APIRouter(prefix="/api/v1/balances", tags=["balances"])
 
 HrDep = Annotated[Caller, Depends(requires("hr"))]
 RuntimeDep = Annotated[Runtime, Depends(get_runtime)]
-EmployeeQuery = Annotated[str | None, Query(max_length=36, description="Whose; the caller's own without it")]
+EmployeeQuery = Annotated[Identifier | None, Query(description="Whose; the caller's own without it")]
 AsOfQuery = Annotated[date | None, Query(description="The date of the figures, past or future; today without it")]
 KnownAtQuery = Annotated[datetime | None, Query(description="As was known at this instant; as is known now without it")]
 
-_FURTHEST_YEAR = 2199
+_FURTHEST_YEAR = 2100
 _EARLIEST_YEAR = 1900
 
 
@@ -87,7 +87,7 @@ class BalancesAnswer(Answer):
 
 
 class EntryAnswer(Answer):
-    """One line of the ledger: signed, dated, with what it rests on. `reason` is null where nobody gave one.
+    """One line of the ledger: signed, dated, with what it rests on. `reason` is for the person and hr.
 
     `caused_by` is the id of the fact or request that led to it; for debits and credits that is the decision.
     """
@@ -181,8 +181,8 @@ class ExplainAnswer(Answer):
 class NewAdjustment(Body):
     """A change by hand. A positive one is a lot of its own, which may expire."""
 
-    employee_id: str = Field(max_length=36)
-    leave_type: str = Field(max_length=60)
+    employee_id: Identifier
+    leave_type: Slug
     minutes: int = Field(ge=-1_000_000, le=1_000_000)
     effective_date: date | None = None
     expires_on: date | None = None
@@ -257,7 +257,8 @@ async def get_entries(
         to_date=to_date,
         limit=page.limit + 1,
     )
-    reasons = await _reasons(runtime, rows[: page.limit])
+    shows_reasons = person == caller.id or caller.has("hr")
+    reasons = await _reasons(runtime, rows[: page.limit]) if shows_reasons else {}
     shown = Page[EntryAnswer].of(
         rows, page, key=lambda row: (row.version, row.line), item=lambda row: _entry(row, reasons)
     )

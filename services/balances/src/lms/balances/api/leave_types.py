@@ -3,7 +3,7 @@
 from collections.abc import Awaitable
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Path, Response
 from pydantic import Field
 
 from lms.balances import commands
@@ -16,6 +16,7 @@ from lms.kernel.pages import Page
 
 router = APIRouter(prefix="/api/v1/leave-types", tags=["leave types"])
 
+SlugPath = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]*$", max_length=60)]
 HrDep = Annotated[Caller, Depends(requires("hr", "admin"))]
 
 
@@ -97,7 +98,7 @@ async def post_leave_type(body: NewLeaveType, _caller: HrDep, run: CommandsDep) 
 
 @router.put("/{leave_type}", response_model=LeaveTypeAnswer)
 async def put_leave_type(
-    leave_type: str, body: LeaveTypeTermsBody, _caller: HrDep, run: CommandsDep, if_match: IfMatchDep
+    leave_type: SlugPath, body: LeaveTypeTermsBody, _caller: HrDep, run: CommandsDep, if_match: IfMatchDep
 ) -> Response:
     """Change a leave type."""
     terms = LeaveTypeTerms(**body.model_dump())

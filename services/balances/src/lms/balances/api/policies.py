@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import Field
 
 from lms.balances import commands
 from lms.balances.decider.catalogue import PolicyUnknown
-from lms.balances.events import PolicyPublished, PolicyTerms, Slug
+from lms.balances.events import Identifier, PolicyPublished, PolicyTerms, Slug
 from lms.balances.projections.catalogue import all_policies
 from lms.kernel.auth import Caller, CallerDep, requires
 from lms.kernel.execution import UnitOfWork
@@ -19,6 +19,7 @@ from lms.kernel.pages import Page
 
 router = APIRouter(prefix="/api/v1/policies", tags=["policies"])
 
+SlugPath = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]*$", max_length=60)]
 HrDep = Annotated[Caller, Depends(requires("hr", "admin"))]
 
 
@@ -33,7 +34,9 @@ class PolicyTermsBody(Body):
     """What a policy version grants from `effective_from` on."""
 
     leave_type: Slug
-    locations: tuple[str, ...] | None = Field(default=None, description="The locations it is for; null: all others")
+    locations: tuple[Identifier, ...] | None = Field(
+        default=None, description="The locations it is for; null: all others"
+    )
     effective_from: date
     entitlement_minutes: int = Field(ge=0, le=1_000_000, description="A year's; a nominal day is 480")
     accrual: Literal["up-front", "monthly"]
@@ -128,7 +131,7 @@ async def post_policy(body: NewPolicy, _caller: HrDep, run: CommandsDep) -> Resp
 
 @router.put("/{policy_id}", response_model=PolicyVersionAnswer)
 async def put_policy(
-    policy_id: str, body: PolicyTermsBody, _caller: HrDep, run: CommandsDep, if_match: IfMatchDep
+    policy_id: SlugPath, body: PolicyTermsBody, _caller: HrDep, run: CommandsDep, if_match: IfMatchDep
 ) -> Response:
     """Publish the next version of a policy, from a day on that is not past."""
 

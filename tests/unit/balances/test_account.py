@@ -178,11 +178,52 @@ def test_the_next_lot_repays_an_overdraft(hire: Any) -> None:
 
 
 def test_an_overdraft_that_was_repaid_excuses_no_later_one(hire: Any) -> None:
-    ada = hire(joined=date(2026, 1, 1), negative_limit_minutes=2 * DAY)
-    ada.reserve("january", week("2026-01-12", 2))
+    ada = hire(joined=date(2026, 1, 1))
+    ada.confirm("january", week("2026-01-12", 2))
     ada.adjust("gift", 2 * DAY, date(2026, 2, 2))
-    assert not ada.reserves("february", week("2026-02-09", 3))
-    assert ada.reserves("less", week("2026-02-09", 2))
+    assert ada.days(date(2026, 2, 2)) == 0
+    assert not ada.reserves("february", week("2026-02-09", 1))
+
+
+def test_an_overdraft_of_the_past_refuses_no_leave_that_later_days_cover(hire: Any) -> None:
+    ada = hire(joined=date(2026, 1, 1))
+    ada.confirm("january", week("2026-01-12", 2))
+    ada.adjust("gift", 5 * DAY, date(2026, 2, 2))
+    assert not ada.reserves("early", week("2026-01-20", 1))
+    assert ada.reserves("february", week("2026-02-09", 3))
+
+
+def test_a_moved_leave_that_is_still_open_blocks_no_other_that_both_futures_bear(hire: Any) -> None:
+    ada = hire(days=10, joined=date(2026, 1, 1))
+    ada.take("summer", week("2026-06-01"))
+    assert ada.reserves("summer", week("2026-07-06"), revision=2, replaces_revision=1)
+    assert ada.reserves("other", week("2026-08-03"))
+
+
+def test_of_many_open_amendments_none_can_overdraw(hire: Any) -> None:
+    ada = hire(joined=date(2026, 1, 1))
+    ada.adjust("spring", 6 * DAY, date(2026, 1, 1), expires_on=date(2026, 3, 31))
+    ada.adjust("summer", 6 * DAY, date(2026, 4, 1))
+    for number in range(6):
+        ada.take(f"leave-{number}", week(f"2026-03-{10 + number}", 1))
+    for number in range(6):
+        moved = week(f"2026-06-{10 + number}", 1)
+        assert ada.reserves(f"leave-{number}", moved, revision=2, replaces_revision=1)
+    assert not ada.reserves("other", week("2026-07-06", 1))
+
+
+def test_a_clock_that_is_set_back_undoes_nothing(hire: Any) -> None:
+    ada = hire(joined=date(2026, 1, 1))
+    ada.adjust("gift", 5 * DAY, date(2026, 1, 1), expires_on=date(2026, 3, 31))
+    ada.run(date(2026, 4, 1))
+    assert ada.run(date(2026, 1, 5)) == []
+
+
+def test_what_was_carried_over_is_spent_before_what_is_new(hire: Any) -> None:
+    ada = hire(days=10, joined=date(2025, 1, 1), carry_over_limit_minutes=None)
+    ada.run(date(2026, 1, 1))
+    reserved = ada.reserve("winter", week("2026-01-12", 1))
+    assert [one.lot_id for one in reserved[0].entries] == ["annual.2026.carry-over"]
 
 
 def test_who_leaves_gives_back_the_share_of_the_year_not_worked(hire: Any) -> None:
@@ -230,9 +271,10 @@ def test_a_policy_for_the_location_precedes_the_one_for_all(hire: Any, policy: A
 
 
 def test_monthly_roundings_never_drift(hire: Any) -> None:
-    ada = hire(days=25, accrual="monthly", joined=date(2026, 1, 1), carry_over_limit_minutes=None)
+    ada = hire(days=12150 / DAY, accrual="monthly", joined=date(2026, 1, 1))
     ada.run(date(2026, 12, 31))
-    assert ada.standing(date(2026, 12, 31)).granted == 25 * DAY
+    assert ada.granted()[0][1:] == (1012, date(2026, 1, 1))
+    assert ada.standing(date(2026, 12, 31)).granted == 12150
 
 
 def test_accrual_at_the_end_of_the_month_comes_on_its_last_day(hire: Any) -> None:

@@ -238,7 +238,7 @@ def test_every_command_repeated_leads_to_nothing_more(life: Any) -> None:
             assert LEAVE_ACCOUNT.decide(command, ada.state) == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(lives, dates)
 def test_what_is_available_can_be_booked_and_a_minute_more_cannot(life: Any, day: date) -> None:
     ada = live((life[0].model_copy(update={"negative_limit_minutes": 0}), life[1]))

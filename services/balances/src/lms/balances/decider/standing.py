@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from lms.balances.decider.engine import Expiry, Lot, Taking, Use, Walk, excess, walk
+from lms.balances.decider.engine import Expiry, Lot, Taking, Use, Walk, walk
 from lms.balances.decider.rulebook import Rulebook, Terms
 from lms.balances.decider.state import Account, lots_through, takings
 
@@ -135,28 +135,12 @@ def _covered(found: Walk, year: int, references: frozenset[str]) -> tuple[Covere
 
 
 def _available(leave_type: str, lots: list[Lot], taken: list[Taking], terms: Terms, *, as_of: date, last: date) -> int:
-    """Return the most that can be taken on `as_of` without any overdraft from then on.
+    """Return the most that can be taken on `as_of` without any overdraft from then on; below 0, what is overdrawn.
 
-    A huge probe tells how much of it no lot covers on the worst day. The rest is the answer, except where lots would
-    expire between (then it is searched for).
+    Up to there a minute more costs no day anything, beyond it each costs the worst day a minute: a day's overdraft is
+    convex in what is taken, with slopes of 0 and 1, because the oldest expiry is spent first. So a probe larger than
+    all lots tells how much of it is not covered.
     """
-    nothing_owed = Terms(())
-    before = Walk()
-
-    def overdraft_with(minutes: int) -> int:
-        probe = [*taken, Taking(as_of, "~", minutes)] if minutes else taken
-        after = walk(leave_type, lots, probe, terms, last)
-        after.debts = [(day, debt) for day, debt in after.debts if day >= as_of]
-        return max(excess(before, after, nothing_owed), after.debt if not after.debts else 0)
-
-    probed = _MORE_THAN_ANYBODY_HAS - overdraft_with(_MORE_THAN_ANYBODY_HAS)
-    if probed <= 0 or not overdraft_with(probed):
-        return probed
-    low, high = 0, probed
-    while low < high:
-        middle = (low + high + 1) // 2
-        if overdraft_with(middle):
-            high = middle - 1
-        else:
-            low = middle
-    return low
+    probe = Taking(as_of, "~", _MORE_THAN_ANYBODY_HAS)
+    after = walk(leave_type, lots, [*taken, probe], terms, last)
+    return _MORE_THAN_ANYBODY_HAS - max(debt for day, debt in after.debts if day >= as_of)

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, time
 from typing import Any
 
@@ -52,7 +53,7 @@ def test_leave_longer_than_the_type_allows_is_refused(ask: Ask) -> None:
 
 
 def policy(**changes: Any) -> PolicyVersion:
-    return PolicyVersion(**({"policy_id": "annual", "version": 1, "effective_from": date(2016, 1, 1)} | changes))
+    return replace(PolicyVersion(policy_id="annual", version=1, effective_from=date(2016, 1, 1)), **changes)
 
 
 def test_leave_in_a_blackout_is_refused_and_beside_it_is_not(ask: Ask) -> None:
@@ -110,7 +111,7 @@ def test_parts_that_contradict_leave_a_gap_or_do_not_suit_the_unit_are_refused()
 
 def test_hours_are_those_of_one_day_of_a_type_in_hours() -> None:
     hours = {"from_time": time(9, 0), "to_time": time(11, 0)}
-    assert shaped(Interval(MONDAY, MONDAY, **hours), "hour")  # type: ignore[arg-type]
+    assert shaped(Interval(MONDAY, MONDAY, from_time=time(9, 0), to_time=time(11, 0)), "hour")
     wrong(errors.HoursNotAllowed, "half-day", MONDAY, MONDAY, **hours)
     wrong(errors.HoursNotAllowed, "hour", MONDAY, FRIDAY, **hours)
     wrong(errors.HoursNotAllowed, "hour", MONDAY, MONDAY, from_time=time(9, 0))

@@ -8,7 +8,7 @@ import pytest
 
 from lms.kernel.consistency import polled
 from lms.kernel.ids import new_id
-from lms.kernel.projection import writes_of
+from lms.kernel.projection import Update, Upsert, writes_of
 from lms.requests.projections.leave_requests import LeaveRequests, leave_requests
 
 pytestmark = pytest.mark.servers
@@ -114,7 +114,7 @@ async def test_prefer_wait_answers_with_the_settled_request(requests: Any) -> No
     anna = await requests.hire()
 
     async def settle() -> None:
-        log = await polled(lambda: requests.asked_by(anna), 2)
+        log: Any = await polled(lambda: requests.asked_by(anna), 2)
         await requests.reserved({"employee_id": anna, "id": log[0].event.request_id})
 
     body = {"leave_type": "annual", "start_date": "2026-04-30", "end_date": "2026-04-30"}
@@ -231,9 +231,9 @@ async def test_the_view_is_what_its_events_make_it(requests: Any) -> None:
     log = await requests.log_of(anna)
     rows: dict[int, dict[str, Any]] = {}
     for write in writes_of(LeaveRequests, [(one.event, one.envelope) for one in log]):
-        if hasattr(write, "row"):
+        if isinstance(write, Upsert):
             rows[write.row["revision"]] = dict(write.row)
-        else:
+        elif isinstance(write, Update):
             for row in rows.values():
                 if all(row[name] == value for name, value in write.where.items()):
                     row.update(write.values)

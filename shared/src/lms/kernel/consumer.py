@@ -63,6 +63,7 @@ from lms.kernel.parking import (
 )
 from lms.kernel.projection import Projection, write_views
 from lms.kernel.schema import consumer_offsets, consumer_versions
+from lms.kernel.settings import KernelSettings
 from lms.kernel.versions import Seen, Verdict, judge
 
 Model = type[Event] | type[ForeignEvent]
@@ -127,14 +128,31 @@ def dead_letter_topic(service: str, consumer: str) -> str:
     return f"dlq.{service}.{consumer}"
 
 
+class NamedService(Protocol):
+    """What a runner needs of the wiring."""
+
+    @property
+    def name(self) -> str:
+        """The service's name."""
+        ...
+
+
 class ConsumingRuntime(Protocol):
     """What a runner needs of its process."""
 
     database: Database
     executor: Executor
     runners: "list[ConsumerRunner]"
-    settings: Any
-    service: Any
+
+    @property
+    def settings(self) -> KernelSettings:
+        """The settings of the process."""
+        ...
+
+    @property
+    def service(self) -> NamedService:
+        """The wiring of the service."""
+        ...
 
 
 class Fenced(Exception):
@@ -171,7 +189,7 @@ class ConsumerRunner:
         self.consumer = consumer
         self.stopped_by_poison = False
         self._runtime = runtime
-        self._service = str(runtime.service.name)
+        self._service = runtime.service.name
         self._database = runtime.database
         self._models = {model.TYPE: model for model in consumer.models()}
         self._positions: dict[TopicPartition, int] = {}
@@ -472,7 +490,7 @@ class ConsumerRunner:
             raise
         except Exception as error:  # noqa: BLE001  # whatever it is, it will not pass by itself
             _log.exception(
-                "an event cannot be applied", consumer=self.consumer.name, event=received.topic, offset=received.offset
+                "an event cannot be applied", consumer=self.consumer.name, topic=received.topic, offset=received.offset
             )
             reason = _reason(error)
             await self._patiently(lambda: self._set_aside(received, "poison", reason))

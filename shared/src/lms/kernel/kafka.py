@@ -66,6 +66,7 @@ async def declare(bootstrap_servers: str, topics: Sequence[Topic], *, replicatio
                     name=topic.name,
                     num_partitions=topic.partitions,
                     replication_factor=replication,
+                    replica_assignments={} if replication == -1 else None,  # what aiokafka wants beside a -1
                     topic_configs={"retention.ms": str(topic.retention_ms), "cleanup.policy": "delete"},
                 )
                 for topic in topics

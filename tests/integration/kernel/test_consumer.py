@@ -1,0 +1,350 @@
+"""Consumers on a real Kafka and a real database: exactly once in effect, whatever comes twice, late or broken."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import BigInteger, Column, Integer, MetaData, SmallInteger, Table, create_engine, insert, select
+from sqlalchemy.dialects.mysql import insert as upsert
+from sqlalchemy.engine import make_url
+
+from lms.kernel import dead_letters, failpoints
+from lms.kernel.auth import public_key_of
+from lms.kernel.cloudevents import encode_headers
+from lms.kernel.consumer import Consumer, Projector, Reactor
+from lms.kernel.decider import Decider
+from lms.kernel.event import Envelope, Event, ForeignEvent, Prerequisite
+from lms.kernel.execution import UnitOfWork
+from lms.kernel.ids import new_id
+from lms.kernel.kafka import Message, Producer, Topic, declare
+from lms.kernel.projection import Projection, Upsert, Write, live
+from lms.kernel.schema import consumer_offsets, log, metadata, name
+from lms.kernel.service import Runtime, Service
+from lms.kernel.settings import KernelSettings, load
+
+tables = MetaData()
+totals = Table(
+    "totals",
+    tables,
+    Column("account", name(80), primary_key=True),
+    Column("minutes", BigInteger, nullable=False),
+    Column("events", Integer, nullable=False),
+)
+balances = Table(
+    "balances",
+    tables,
+    Column("generation", SmallInteger, primary_key=True, autoincrement=False),
+    Column("account", name(80), primary_key=True),
+    Column("minutes", BigInteger, nullable=False),
+)
+
+
+class Deposited(ForeignEvent):
+    """Minutes came in, upstream."""
+
+    TYPE: ClassVar[str] = "account.deposited"
+    account: str
+    minutes: int
+
+
+class Counted(Event):
+    """A deposit was counted."""
+
+    TYPE: ClassVar[str] = "count.counted"
+    minutes: int
+
+
+COUNT: Decider[int, int, Counted] = Decider(
+    category="count",
+    topic="",
+    initial=0,
+    decide=lambda minutes, _: [Counted(minutes=minutes)],
+    evolve=lambda sum_, event: sum_ + event.minutes,
+    state_type=int,
+)
+
+
+def _deposited(event: Deposited, _: Envelope) -> Iterable[Write]:
+    yield Upsert(balances, {"account": event.account, "minutes": event.minutes})
+
+
+class Balances(Projection):
+    """The last deposit of each account."""
+
+    name = "balances"
+    tables = (balances,)
+    handlers: ClassVar[dict[Any, Any]] = {Deposited: _deposited}
+
+
+async def add(unit: UnitOfWork, event: Deposited, _: Envelope) -> None:
+    """Add to a total: applied twice, it would show."""
+    if event.minutes < 0:
+        raise ValueError("a negative deposit")
+    statement = upsert(totals).values(account=event.account, minutes=event.minutes, events=1)
+    await unit.connection.execute(
+        statement.on_duplicate_key_update(minutes=totals.c.minutes + event.minutes, events=totals.c.events + 1)
+    )
+    await unit.handle(COUNT, event.account, event.minutes, key=event.account)
+
+
+async def eventually(check: Callable[[], Awaitable[bool]], what: str, seconds: float = 30.0) -> None:
+    """Wait until `check` holds."""
+    async with asyncio.timeout(seconds):
+        while not await check():
+            await asyncio.sleep(0.02)
+    assert await check(), what
+
+
+@dataclass
+class World:
+    """One upstream topic, one database, and as many copies of a consuming service as a test starts."""
+
+    topic: str
+    facts: str
+    settings: KernelSettings
+    producer: Producer
+    running: list[Runtime] = field(default_factory=list)
+    suffix: str = field(default_factory=lambda: new_id()[-8:])
+
+    async def start(self, *consumers: Consumer) -> Runtime:
+        service = Service(
+            name=f"test-{self.suffix}", events=(Counted,), deciders=(COUNT,), consumers=consumers, publishes=()
+        )
+        own = Topic(f"counts.{self.suffix}", partitions=3)
+        dead = [Topic(f"dlq.{service.name}.{consumer.name}", partitions=3) for consumer in consumers]
+        await declare(self.settings.kafka_bootstrap_servers, [own, *dead])
+        object.__setattr__(COUNT, "topic", own.name)
+        runtime = Runtime(service, self.settings)
+        await runtime.start(worker=True)
+        self.running.append(runtime)
+        return runtime
+
+    async def stop(self) -> None:
+        await asyncio.gather(*(runtime.stop() for runtime in self.running))
+        self.running.clear()
+
+    def deposit(self, account: str, version: int, minutes: int, *, payload: str | None = None, **more: Any) -> Message:
+        envelope = Envelope(
+            event_id=new_id(), source="bank", type=more.get("type", Deposited.TYPE), schema_version=1,
+            stream=f"account-{account}", version=version, log_epoch=more.get("epoch", 1), key=account,
+            time=datetime.now(UTC), data={}, correlation_id="c", causation_id="c",
+            prerequisites=more.get("rests_on", ()),
+        )  # fmt: skip
+        body = payload or f'{{"account": "{account}", "minutes": {minutes}, "more": "ignored"}}'
+        return Message(more.get("topic", self.topic), account, body, encode_headers(envelope))
+
+    async def send(self, *messages: Message) -> None:
+        await self.producer.send_all(messages)
+
+    async def totals(self) -> dict[str, tuple[int, int]]:
+        async with self.running[0].database.read() as connection:
+            rows = await connection.execute(select(totals))
+            return {row.account: (row.minutes, row.events) for row in rows}
+
+    async def caught_up(self, sent: int, consumer: str = "count") -> None:
+        async def there() -> bool:
+            async with self.running[0].database.read() as connection:
+                rows = await connection.execute(
+                    select(consumer_offsets.c.next_offset).where(
+                        consumer_offsets.c.consumer == consumer, consumer_offsets.c.topic == self.topic
+                    )
+                )
+                return sum(row.next_offset for row in rows) >= sent
+
+        await eventually(there, f"{consumer} did not reach {sent} events")
+
+    async def parked(self) -> list[dead_letters.ParkedKey]:
+        async with self.running[0].database.read() as connection:
+            return await dead_letters.parked(connection)
+
+
+@pytest.fixture
+async def world(database_url: Callable[[str], str], kafka_bootstrap: str, redis_url: str) -> AsyncIterator[World]:
+    url = database_url("consumer")
+    engine = create_engine(make_url(url).set(drivername="mysql+pymysql"))
+    for one in (tables, metadata):
+        one.drop_all(engine)
+        one.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(insert(log).values(id=1, log_epoch=1))
+    engine.dispose()
+    settings = load(
+        KernelSettings,
+        database_url=SecretStr(url),
+        redis_url=SecretStr(redis_url),
+        kafka_bootstrap_servers=kafka_bootstrap,
+        encryption_key=SecretStr("k" * 40),
+        jwt_public_key=public_key_of("s" * 64),
+    )
+    made = World("", "", settings, Producer(kafka_bootstrap, client_id="test"))
+    made.topic, made.facts = f"bank.{made.suffix}", f"facts.{made.suffix}"
+    await declare(kafka_bootstrap, [Topic(made.topic, partitions=6), Topic(made.facts, partitions=6)])
+    yield made
+    await made.stop()
+    await made.producer.stop()
+
+
+def counting(world: World, waits_for: str | None = None) -> Reactor:
+    return Reactor("count", (world.topic,), {Deposited: add}, waits_for)
+
+
+async def test_a_topic_delivered_twice_has_its_effect_once(world: World) -> None:
+    messages = [world.deposit(f"a{n % 7}", n // 7 + 1, n) for n in range(210)]
+    await world.send(*messages)
+    await world.start(counting(world))
+    await world.send(*messages)
+    await world.caught_up(420)
+    found = await world.totals()
+    assert sum(minutes for minutes, _ in found.values()) == sum(range(210))
+    assert {events for _, events in found.values()} == {30}
+
+
+async def test_without_the_version_check_a_repeated_topic_would_be_counted_twice(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failpoints, "_off", frozenset({"consumer.version-check"}))
+    messages = [world.deposit("a", n + 1, 1) for n in range(10)]
+    await world.start(counting(world))
+    await world.send(*messages, *messages)
+    await world.caught_up(20)
+    assert await world.totals() == {"a": (20, 20)}
+
+
+async def test_copies_that_come_and_go_share_the_work_and_count_once(world: World) -> None:
+    accounts = [f"a{n}" for n in range(40)]
+    first = await world.start(counting(world))
+    await world.send(*(world.deposit(account, 1, 1) for account in accounts))
+    second, third = await world.start(counting(world)), await world.start(counting(world))
+    for version in range(2, 12):
+        await world.send(*(world.deposit(account, version, 1) for account in accounts))
+    await second.stop()
+    await third.stop()
+    world.running = [first]
+    for version in range(12, 16):
+        await world.send(*(world.deposit(account, version, 1) for account in accounts))
+    await world.caught_up(40 * 15)
+    assert await world.totals() == {account: (15, 15) for account in accounts}
+
+
+async def test_a_member_that_lost_its_partition_without_noticing_changes_nothing(world: World) -> None:
+    runtime = await world.start(counting(world))
+    await world.send(world.deposit("a", 1, 1))
+    await world.caught_up(1)
+    zombie = runtime.runners[0]
+    for partition in list(zombie._positions):
+        zombie._positions[partition] = 0
+    await world.send(world.deposit("a", 2, 1), world.deposit("a", 3, 1))
+    await world.caught_up(3)
+    assert await world.totals() == {"a": (3, 3)}
+
+
+async def test_a_missing_version_parks_its_key_and_heals_when_it_comes(world: World) -> None:
+    await world.start(counting(world))
+    await world.send(
+        world.deposit("a", 1, 1), world.deposit("a", 3, 4), world.deposit("a", 4, 8), world.deposit("b", 1, 1)
+    )
+    await world.caught_up(4)
+    assert await world.totals() == {"a": (1, 1), "b": (1, 1)}
+    (waiting,) = await world.parked()
+    assert (waiting.kind, waiting.events) == ("gap", 2)
+    assert waiting.reason == "account-a jumped from version 1 to version 3"
+    await world.send(world.deposit("a", 2, 2))
+
+    async def healed() -> bool:
+        return not await world.parked()
+
+    await eventually(healed, "the key did not heal")
+    assert await world.totals() == {"a": (15, 4), "b": (1, 1)}
+
+
+async def test_an_event_is_held_until_the_projector_has_seen_what_it_rests_on(world: World) -> None:
+    facts = Projector("facts", (world.facts,), (Balances,))
+    await world.start(facts, counting(world, "facts"))
+    rests_on = (Prerequisite(world.facts, "account-fact", 2),)
+    await world.send(world.deposit("a", 1, 1, rests_on=rests_on), world.deposit("a", 2, 2), world.deposit("b", 1, 1))
+    await world.caught_up(3)
+    assert await world.totals() == {"b": (1, 1)}
+    assert [(one.kind, one.key) for one in await world.parked()] == [("held", "a")]
+    await world.send(world.deposit("fact", 1, 5, topic=world.facts), world.deposit("fact", 2, 6, topic=world.facts))
+
+    async def released() -> bool:
+        return (await world.totals()).get("a") == (3, 2)
+
+    await eventually(released, "the held key was not released")
+    async with world.running[0].database.read() as connection:
+        found = await connection.scalar(select(balances.c.minutes).where(live(balances, "balances")))
+    assert found == 6
+
+
+@pytest.mark.parametrize(
+    ("payload", "told"),
+    [
+        ("not json", "The value is not JSON"),
+        ('{"account": "a"}', "account.deposited does not have the fields that count reads: minutes"),
+        ('{"account": "a", "minutes": -1}', "ValueError: a negative deposit"),
+    ],
+)
+async def test_poison_parks_its_key_and_the_rest_flows(world: World, payload: str, told: str) -> None:
+    await world.start(counting(world))
+    await world.send(world.deposit("a", 1, 0, payload=payload), world.deposit("a", 2, 7), world.deposit("b", 1, 1))
+    await world.caught_up(3)
+    assert await world.totals() == {"b": (1, 1)}
+    (waiting,) = await world.parked()
+    assert (waiting.kind, waiting.events) == ("poison", 2)
+    assert told in waiting.reason
+    async with world.running[0].database.transaction() as connection:
+        await dead_letters.skip(connection, "count", "a")
+
+    async def healed() -> bool:
+        return not await world.parked()
+
+    await eventually(healed, "skipping did not heal the key")
+    assert await world.totals() == {"a": (7, 1), "b": (1, 1)}
+
+
+async def test_a_key_heals_by_retry_once_its_cause_is_mended(world: World) -> None:
+    broken = True
+
+    async def add_when_mended(unit: UnitOfWork, event: Deposited, envelope: Envelope) -> None:
+        if broken:
+            raise LookupError("a rule that nobody thought of")
+        await add(unit, event, envelope)
+
+    await world.start(Reactor("count", (world.topic,), {Deposited: add_when_mended}))
+    await world.send(world.deposit("a", 1, 1), world.deposit("a", 2, 2))
+    await world.caught_up(2)
+    assert [one.kind for one in await world.parked()] == ["poison"]
+    broken = False
+    async with world.running[0].database.transaction() as connection:
+        await dead_letters.retry(connection, "count", "a")
+
+    async def healed() -> bool:
+        return not await world.parked()
+
+    await eventually(healed, "the retry did not heal the key")
+    assert await world.totals() == {"a": (3, 2)}
+
+
+async def test_an_event_that_nobody_reads_is_passed_over_and_its_version_counts(world: World) -> None:
+    await world.start(counting(world))
+    await world.send(
+        world.deposit("a", 1, 1), world.deposit("a", 2, 0, type="account.renamed"), world.deposit("a", 3, 2)
+    )
+    await world.caught_up(3)
+    assert await world.totals() == {"a": (3, 2)}
+    assert await world.parked() == []
+
+
+async def test_after_a_restore_the_new_epoch_continues_where_the_restored_log_ended(world: World) -> None:
+    await world.start(counting(world))
+    await world.send(
+        world.deposit("a", 1, 1), world.deposit("a", 2, 2),
+        world.deposit("a", 2, 10, epoch=2), world.deposit("a", 3, 20, epoch=2),
+        world.deposit("a", 3, 99),
+    )  # fmt: skip
+    await world.caught_up(5)
+    assert await world.totals() == {"a": (33, 4)}

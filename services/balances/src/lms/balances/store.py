@@ -1,7 +1,7 @@
 """What balances keeps beside events and views: the work list of accrual runs, which policy owns what, cached answers.
 
-Answers of GET /balances are cached in Redis under a key that names the version of the account and the stamp of the
-catalogue, both read from MySQL: a change makes another key, whoever commits when, so that an old answer is never
+Answers of GET /balances are cached in Redis under a key that names the versions of the account and the catalogue, read
+from MySQL: a change makes another key, whoever commits when, so that an old answer is never
 served and is left to its time to live. Without Redis every answer is computed.
 """
 
@@ -130,9 +130,9 @@ async def claim(connection: AsyncConnection, leave_type: str, location_id: str, 
     )
 
 
-def cache_key(employee_id: str, version: int, stamp: str, as_of: date, today: date) -> str:
-    """Return the key of an answer."""
-    return f"lms:balances:{employee_id}:{version}:{stamp}:{as_of}:{today}"
+def cache_key(employee_id: str, stamp: tuple[int, ...], as_of: date, today: date) -> str:
+    """Return the key of an answer that rests on the versions in `stamp`."""
+    return f"lms:balances:{employee_id}:{'.'.join(map(str, stamp))}:{as_of}:{today}"
 
 
 async def cached(redis: Redis, key: str) -> bytes | None:

@@ -19,13 +19,14 @@ from lms.balances.decider.standing import Covered, Standing, booked, standing, u
 from lms.balances.decider.state import Account, reference_of
 from lms.balances.events import BalanceDebited, BalanceReserved, Identifier, Slug
 from lms.balances.projections import catalogue, ledger, people
+from lms.balances.projections.stamps import stamp
 from lms.kernel.amounts import Amount
 from lms.kernel.auth import Caller, CallerDep, requires
 from lms.kernel.errors import FieldError, Malformed, NotFound
 from lms.kernel.event import Envelope
 from lms.kernel.eventstore import Recorded
 from lms.kernel.execution import UnitOfWork
-from lms.kernel.http import Answer, Body, CommandsDep, ViewsDep, answer, get_runtime
+from lms.kernel.http import Answer, Body, CommandsDep, ViewsDep, answer, get_runtime, to_json
 from lms.kernel.pages import Page, PageDep
 from lms.kernel.sealed import ERASED, Sealed
 from lms.kernel.service import Runtime
@@ -213,21 +214,16 @@ async def get_balances(
     """Show the balances of one person as of a date: recorded, or forecast from policies and bookings."""
     connection = views.connection
     today = runtime.clock.now().date()
-    person = await _visible(connection, caller, employee_id, today)
+    person = employee_id or caller.id
+    found = await stamp(connection, person, LEAVE_ACCOUNT.stream(person))
+    await _check_visible(connection, caller, person, today, exists=found.person_exists)
     day = _sane(as_of or today)
-    if known_at is not None:
-        return answer(await _balances(runtime, connection, person, day=day, today=today, known_at=known_at))
-    version = await runtime.store.head(connection, LEAVE_ACCOUNT.stream(person))
-    seconds = runtime.settings.cache_seconds
-    key = store.cache_key(person, version, await catalogue.stamp(connection), day, today)
-    kept = await store.cached(runtime.redis, key) if seconds and version else None
+    seconds = runtime.settings.cache_seconds if found.account and known_at is None else 0
+    key = store.cache_key(person, found[1:], day, today)
+    kept = await store.cached(runtime.redis, key) if seconds else None
     if kept is None:
-        kept = (
-            (await _balances(runtime, connection, person, day=day, today=today, known_at=None))
-            .model_dump_json()
-            .encode()
-        )
-        if seconds and version:
+        kept = to_json(await _balances(runtime, connection, person, day=day, today=today, known_at=known_at))
+        if seconds:
             await store.cache(runtime.redis, key, kept, seconds)
     return Response(kept, media_type="application/json")
 
@@ -339,11 +335,19 @@ async def post_adjustment(body: NewAdjustment, _caller: HrDep, run: CommandsDep,
 async def _visible(connection: AsyncConnection, caller: Caller, employee_id: str | None, today: date) -> str:
     """Return whose account is meant. Raises UnknownPerson unless it is the caller's own, or hr or a manager asks."""
     person = employee_id or caller.id
-    if not await people.exists(connection, person):
+    exists = await people.exists(connection, person)
+    await _check_visible(connection, caller, person, today, exists=exists)
+    return person
+
+
+async def _check_visible(
+    connection: AsyncConnection, caller: Caller, person: str, today: date, *, exists: bool
+) -> None:
+    allowed = exists and (
+        person == caller.id or caller.has("hr") or await people.manages(connection, caller.id, person, today)
+    )
+    if not allowed:
         raise UnknownPerson("There is no such person.")
-    if person == caller.id or caller.has("hr") or await people.manages(connection, caller.id, person, today):
-        return person
-    raise UnknownPerson("There is no such person.")
 
 
 async def _leave_type(connection: AsyncConnection, leave_type: str) -> catalogue.LeaveTypeRow:

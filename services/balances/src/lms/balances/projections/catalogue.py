@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
-from sqlalchemy import Column, Date, Integer, MetaData, SmallInteger, Table, func, select
+from sqlalchemy import Column, Date, Integer, MetaData, SmallInteger, Table, select
 from sqlalchemy.dialects.mysql import LONGTEXT
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -109,12 +109,3 @@ async def rulebook(connection: AsyncConnection, *, known_at: datetime | None = N
     return Rulebook(
         {one.leave_type: one.terms for one in types}, tuple(await all_policies(connection, known_at=known_at))
     )
-
-
-async def stamp(connection: AsyncConnection) -> str:
-    """Return a text that changes with every change of a leave type or policy."""
-    types = await connection.scalar(select(func.sum(leave_types.c.version)).where(live(leave_types, Catalogue.name)))
-    policies = await connection.scalar(
-        select(func.count()).select_from(policy_versions).where(live(policy_versions, Catalogue.name))
-    )
-    return f"{types or 0}.{policies or 0}"

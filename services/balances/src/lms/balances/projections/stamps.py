@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.balances.projections.catalogue import Catalogue, leave_types, policy_versions
@@ -23,22 +23,19 @@ class Stamp(NamedTuple):
     policies: int
 
 
+_QUERY = select(
+    select(func.count())
+    .select_from(people)
+    .where(live(people, People.name), people.c.employee_id == bindparam("employee_id"))
+    .scalar_subquery(),
+    select(func.max(events.c.version)).where(events.c.stream == bindparam("stream")).scalar_subquery(),
+    select(func.sum(leave_types.c.version)).where(live(leave_types, Catalogue.name)).scalar_subquery(),
+    select(func.count()).select_from(policy_versions).where(live(policy_versions, Catalogue.name)).scalar_subquery(),
+)
+"""Built once: it is what every read of a balance begins with."""
+
+
 async def stamp(connection: AsyncConnection, employee_id: str, account_stream: str) -> Stamp:
     """Return the versions that a person's balances rest on now."""
-    row = (
-        await connection.execute(
-            select(
-                select(func.count())
-                .select_from(people)
-                .where(live(people, People.name), people.c.employee_id == employee_id)
-                .scalar_subquery(),
-                select(func.max(events.c.version)).where(events.c.stream == account_stream).scalar_subquery(),
-                select(func.sum(leave_types.c.version)).where(live(leave_types, Catalogue.name)).scalar_subquery(),
-                select(func.count())
-                .select_from(policy_versions)
-                .where(live(policy_versions, Catalogue.name))
-                .scalar_subquery(),
-            )
-        )
-    ).one()
+    row = (await connection.execute(_QUERY, {"employee_id": employee_id, "stream": account_stream})).one()
     return Stamp(bool(row[0]), int(row[1] or 0), int(row[2] or 0), int(row[3] or 0))

@@ -25,18 +25,12 @@ from lms.balances.decider.standing import standing
 from lms.balances.decider.state import Account, lots_through, takings
 from lms.balances.events import (
     AccountEvent,
-    BalanceAdjusted,
-    BalanceCarriedOver,
-    BalanceCredited,
-    BalanceDebited,
-    BalanceExpired,
-    BalanceGranted,
-    BalanceReleased,
     BalanceReserved,
     ChargedDay,
     LeaveTypeTerms,
     PolicyPublished,
 )
+from lms.balances.projections.ledger import lines
 
 START = date(2025, 1, 1)
 END = date(2027, 12, 31)
@@ -149,21 +143,6 @@ class Life:
                 )  # fmt: skip
 
 
-def entries(event: AccountEvent) -> list[tuple[date, int]]:
-    """The signed, dated lines of an event."""
-    match event:
-        case BalanceGranted():
-            return [(event.effective_date, event.minutes)]
-        case BalanceExpired():
-            return [(event.date, -event.minutes)]
-        case BalanceDebited():
-            return [(one.date, one.minutes) for one in (*event.released, *event.entries)]
-        case BalanceReserved() | BalanceReleased() | BalanceCredited() | BalanceAdjusted() | BalanceCarriedOver():
-            return [(one.date, one.minutes) for one in event.entries]
-        case _:
-            return []
-
-
 lives = some.builds(lambda policy, played: (policy, played), policies, some.lists(steps, max_size=14))
 
 
@@ -179,10 +158,10 @@ def live(life: tuple[PolicyPublished, list[tuple[Any, ...]]]) -> Life:
 def test_the_balance_is_the_sum_of_the_entries_up_to_the_date(life: Any) -> None:
     ada = live(life)
     day = max(ada.today, ada.state.through or ada.today)
-    lines = [line for event in ada.events for line in entries(event)]
+    entries = [entry for event in ada.events for _, entry in lines(event)]
     for on in (day, date(day.year, 1, 1), day - timedelta(days=40)):
         assert standing(ada.state, "annual", ada.rulebook, on).balance == sum(
-            minutes for dated, minutes in lines if dated <= on
+            entry.minutes for entry in entries if entry.date <= on
         )
 
 

@@ -1,4 +1,4 @@
-"""The rules that real systems got wrong, each with its exact figures (the numbers are those of docs/domain.md)."""
+"""The rules that real systems got wrong, each with its exact figures."""
 
 from datetime import date
 from typing import Any

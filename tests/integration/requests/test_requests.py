@@ -76,6 +76,8 @@ async def test_of_ten_concurrent_requests_for_the_same_day_one_stands(requests: 
         ({"leave_type": "sick", "start_part": "morning"}, 422, "part-not-allowed"),
         ({"from_time": "09:00", "to_time": "10:00"}, 422, "hours-not-allowed"),
         ({"attachment_ids": []}, 400, "malformed"),
+        ({"leave_type": "congé"}, 400, "malformed"),
+        ({"start_date": "9999-12-31", "end_date": "9999-12-31"}, 400, "malformed"),
     ],
 )
 async def test_what_breaks_a_rule_is_refused_at_once_with_its_code(
@@ -258,3 +260,29 @@ async def test_a_long_book_loads_from_its_snapshot(requests: Any) -> None:
         "leave-requests", anna, leave_type="annual", start_date="2026-06-01", end_date="2026-06-01"
     )
     assert refused.json()["code"] == "overlap"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "leave-requests/%C3%BC",
+        "leave-requests/%C3%BC/timeline",
+        "leave-requests?employee_id=%C3%BC",
+        "leave-requests?department=%C3%BC",
+        "leave-requests?manager=%C3%BC",
+        "leave-requests?leave_type=%C3%BC",
+        "leave-requests?from=9999-12-31",
+        "calendar?department=%C3%BC",
+        "calendar?from=9999-12-31",
+    ],
+)
+async def test_what_names_nothing_is_malformed(requests: Any, path: str) -> None:
+    found = await requests.client.get(f"/api/v1/{path}", headers=requests.headers("hanna", "hr"))
+    assert (found.status_code, found.json()["code"]) == (400, "malformed")
+
+
+async def test_a_request_is_cancelled_without_a_body(requests: Any) -> None:
+    anna = await requests.hire()
+    request = await requests.ask(anna, "2026-06-01")
+    path = f"/api/v1/leave-requests/{request['id']}/cancel"
+    assert (await requests.client.post(path, headers=requests.headers(anna))).json()["status"] == "cancelled"

@@ -11,8 +11,11 @@ from lms.kernel.http import Answer, Body
 from lms.requests.events import ChargedDay, DayPart
 from lms.requests.projections.leave_requests import RevisionRow, Status, shown_of
 
-Id = Annotated[str, Field(min_length=1, max_length=36)]
-Slug = Annotated[str, Field(min_length=1, max_length=60)]
+Id = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,36}$")]
+"""An id, as far as a column of ids can hold it; nothing else can name anything."""
+
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,60}$")]
+Day = Annotated[date, Field(ge=date(1970, 1, 1), le=date(2100, 12, 31))]
 Reason = Annotated[str, Field(max_length=2000)]
 Texts = Mapping[int, str]
 """The reasons that the caller may read, by revision."""
@@ -25,8 +28,8 @@ class NewRequest(Body):
     """
 
     leave_type: Slug
-    start_date: date
-    end_date: date
+    start_date: Day
+    end_date: Day
     start_part: DayPart = "full"
     end_part: DayPart = "full"
     from_time: time | None = None
@@ -38,8 +41,8 @@ class NewRequest(Body):
 class Amendment(Body):
     """What is to change of a request; what is left out stays."""
 
-    start_date: date | None = None
-    end_date: date | None = None
+    start_date: Day | None = None
+    end_date: Day | None = None
     start_part: DayPart | None = None
     end_part: DayPart | None = None
     from_time: time | None = None
@@ -51,7 +54,7 @@ class Cancellation(Body):
     """The days to cancel; without any, the whole request."""
 
     reason: Reason | None = None
-    dates: Annotated[list[date], Field(max_length=366)] | None = None
+    dates: Annotated[list[Day], Field(max_length=366)] | None = None
 
 
 class DayAnswer(Answer):

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from lms.kernel.auth import Caller, CallerDep
 from lms.kernel.http import ViewsDep, answer
 from lms.requests.api.access import RuntimeDep, visible_employees
-from lms.requests.api.answers import Absence, CalendarAnswer
+from lms.requests.api.answers import Absence, CalendarAnswer, Day, Id
 from lms.requests.decider.errors import EmployeeUnknown, EndBeforeStart, IntervalTooLong
 from lms.requests.projections import employees, leave_requests
 from lms.requests.projections.leave_requests import ABSENT, Criteria
@@ -29,9 +29,9 @@ async def get_calendar(
     caller: CallerDep,
     runtime: RuntimeDep,
     views: ViewsDep,
-    department: Annotated[str | None, Query(description="The caller's own if left out")] = None,
-    first: Annotated[date | None, Query(alias="from", description="Today if left out")] = None,
-    last: Annotated[date | None, Query(alias="to", description="30 days after `from` if left out")] = None,
+    department: Annotated[Id | None, Query(description="The caller's own if left out")] = None,
+    first: Annotated[Day | None, Query(alias="from", description="Today if left out")] = None,
+    last: Annotated[Day | None, Query(alias="to", description="30 days after `from` if left out")] = None,
 ) -> Response:
     """Show the absences of a department: of colleagues in one's own, and of those whose requests one may see."""
     connection, today = views.connection, runtime.clock.today()

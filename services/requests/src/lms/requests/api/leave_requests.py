@@ -31,10 +31,13 @@ from lms.requests.api.access import (
 from lms.requests.api.answers import (
     Amendment,
     Cancellation,
+    Day,
+    Id,
     NewRequest,
     PreviewAnswer,
     PreviewDay,
     RequestAnswer,
+    Slug,
     Timeline,
     TimelineItem,
     Violation,
@@ -143,13 +146,13 @@ async def list_requests(
     reader: ReaderDep,
     views: ViewsDep,
     page: PageDep,
-    employee_id: str | None = None,
+    employee_id: Id | None = None,
     status: Annotated[list[Status] | None, Query(description="One or several states")] = None,
-    leave_type: str | None = None,
-    since: Annotated[date | None, Query(alias="from", description="Leave that ends on this day or later")] = None,
-    until: Annotated[date | None, Query(alias="to", description="Leave that starts on this day or earlier")] = None,
-    department: Annotated[str | None, Query(description="Members of this department")] = None,
-    manager: Annotated[str | None, Query(description="Everybody who reports to this person, at any level")] = None,
+    leave_type: Slug | None = None,
+    since: Annotated[Day | None, Query(alias="from", description="Leave that ends on this day or later")] = None,
+    until: Annotated[Day | None, Query(alias="to", description="Leave that starts on this day or earlier")] = None,
+    department: Annotated[Id | None, Query(description="Members of this department")] = None,
+    manager: Annotated[Id | None, Query(description="Everybody who reports to this person, at any level")] = None,
     sort: Annotated[Sort, Query(description="`id` sorts by the instant of asking")] = "-id",
 ) -> Response:
     """List the requests that the caller may see, newest first."""
@@ -187,13 +190,13 @@ async def list_requests(
 
 
 @router.get("/{request_id}", response_model=RequestAnswer)
-async def get_request(request_id: str, reader: ReaderDep, views: ViewsDep) -> Response:
+async def get_request(request_id: Id, reader: ReaderDep, views: ViewsDep) -> Response:
     """Show one request. Its ETag is what If-Match takes when it is changed."""
     return answer(await reader.request(views.connection, request_id))
 
 
 @router.get("/{request_id}/timeline", response_model=Timeline)
-async def get_timeline(request_id: str, caller: CallerDep, reader: ReaderDep, views: ViewsDep) -> Response:
+async def get_timeline(request_id: Id, caller: CallerDep, reader: ReaderDep, views: ViewsDep) -> Response:
     """Show who did what when, from the log itself."""
     connection = views.connection
     employee_id = (await visible_request(connection, caller, request_id, reader.today))[0].employee_id
@@ -212,7 +215,7 @@ async def get_timeline(request_id: str, caller: CallerDep, reader: ReaderDep, vi
 @router.post("/{request_id}/amend", response_model=RequestAnswer, dependencies=[Depends(caught_up)])
 async def amend_request(
     *,
-    request_id: str,
+    request_id: Id,
     body: Amendment,
     caller: CallerDep,
     reader: ReaderDep,
@@ -239,15 +242,16 @@ async def amend_request(
 @router.post("/{request_id}/cancel", response_model=RequestAnswer)
 async def cancel_request(
     *,
-    request_id: str,
-    body: Cancellation,
+    request_id: Id,
+    body: Cancellation | None = None,
     caller: CallerDep,
     reader: ReaderDep,
     commands: CommandsDep,
     expected_version: IfMatchDep,
 ) -> Response:
     """Cancel the request, or single days of it. Leave that has begun is cancelled once an approver has agreed."""
-    employee_id, reason = await _prepared(reader, request_id, body.reason)
+    wanted = body or Cancellation()
+    employee_id, reason = await _prepared(reader, request_id, wanted.reason)
 
     async def cancel(uow: UnitOfWork) -> None:
         await use_cases.cancel_leave(
@@ -255,7 +259,7 @@ async def cancel_request(
             request_id=request_id,
             employee_id=employee_id,
             requested_by=caller.id,
-            dates=body.dates or (),
+            dates=wanted.dates or (),
             reason=reason,
             expected_version=expected_version,
         )

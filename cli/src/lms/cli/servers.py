@@ -1,0 +1,341 @@
+"""The real servers of an embedded system: Kafka, MariaDB or MySQL, and Redis, as child processes.
+
+Each server knows how to prepare its data folder, which command runs it, and how to tell that it is ready. They listen
+on the loopback address only; passwords are generated and stand in files that only their owner reads. Durability is as
+in production: a commit that was acknowledged survives the process.
+"""
+
+import asyncio
+import base64
+import os
+import pwd
+import secrets
+import shutil
+import subprocess
+import uuid
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Protocol
+
+import pymysql
+from aiokafka.admin import AIOKafkaAdminClient
+from redis.asyncio import Redis
+
+from lms.cli.home import Home
+
+KAFKA_VERSION = "4.1.0"
+SCHEMAS = ("directory", "requests", "balances", "approvals")
+KEYRING_READERS = ("requests", "balances", "approvals")
+
+_KEYRING = "keyring"
+_LONGEST_INIT_PATH = 90
+"""The socket stands beside the init file, and a socket's path may have 107 characters."""
+
+
+class Missing(Exception):
+    """A program that LMS needs is not installed; the text says which package has it."""
+
+
+class Server(Protocol):
+    """A server process of the embedded system."""
+
+    name: str
+    command: list[str]
+
+    def prepare(self) -> None:
+        """Make the data folder and the configuration; harmless to repeat."""
+        ...
+
+    async def ready(self) -> bool:
+        """Say whether it answers."""
+        ...
+
+
+def _program(*names: str, package: str) -> str:
+    for name in names:
+        found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+        if found:
+            return found
+    raise Missing(f"{names[0]} is not installed; run: sudo apt-get install {package}")
+
+
+def _private(path: Path, text: str) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+@dataclass
+class RedisServer:
+    """Redis with an append-only file: losing it costs speed, never a fact."""
+
+    home: Home
+    name: str = "redis"
+
+    def __post_init__(self) -> None:
+        self.port = self.home.port("redis")
+        self._configuration = self.home.folder / "redis.conf"
+        self.command = [
+            _program("redis-server", "valkey-server", package="redis-server"),
+            str(self._configuration),
+        ]
+
+    @property
+    def url(self) -> str:
+        """Where clients connect, with the password."""
+        return f"redis://:{self.home.secret('redis')}@127.0.0.1:{self.port}/0"
+
+    def prepare(self) -> None:
+        """Write the configuration."""
+        data = self.home.folder / "redis"
+        data.mkdir(exist_ok=True)
+        _private(
+            self._configuration,
+            f"bind 127.0.0.1\nport {self.port}\nrequirepass {self.home.secret('redis')}\ndir {data}\n"
+            "appendonly yes\nappendfsync everysec\nsave 900 1\nmaxmemory 256mb\nmaxmemory-policy allkeys-lru\n",
+        )
+
+    async def ready(self) -> bool:
+        """Say whether it answers a ping."""
+        async with Redis.from_url(self.url, socket_timeout=1, socket_connect_timeout=1) as client:
+            return bool(await client.ping())
+
+
+@dataclass
+class MySQLServer:
+    """MariaDB, or MySQL where that is installed, with every commit on disk before it is acknowledged.
+
+    At each start an init file makes the schemas and one user per service, limited to its own schema; root has no
+    password and is reached through the socket by the server's own account alone.
+    """
+
+    home: Home
+    extra_sql: tuple[str, ...] = ()
+    name: str = "mysql"
+
+    def __post_init__(self) -> None:
+        self.port = self.home.port("mysql")
+        self._data = self.home.folder / "mysql"
+        self._init = self.home.folder / "mysql-init" / "init.sql"
+        short = len(str(self._init)) < _LONGEST_INIT_PATH
+        self._socket_folder = self._init.parent if short else self.home.run
+        self._as = ["--user=mysql"] if os.geteuid() == 0 else []
+        self._server = _program("mariadbd", "mysqld", package="mariadb-server")
+        self.command = [
+            self._server,
+            "--no-defaults",
+            *self._as,
+            f"--datadir={self._data}",
+            f"--port={self.port}",
+            "--bind-address=127.0.0.1",
+            f"--socket={self._socket_folder / 'mysql.sock'}",
+            f"--pid-file={self._data / 'server.pid'}",
+            f"--init-file={self._init}",
+            "--character-set-server=utf8mb4",
+            "--collation-server=utf8mb4_bin",
+            "--transaction-isolation=READ-COMMITTED",
+            "--log-bin=binlog",
+            "--binlog-format=ROW",
+            "--sync-binlog=1",
+            "--innodb-flush-log-at-trx-commit=1",
+            "--server-id=1",
+            "--innodb-buffer-pool-size=256M",
+            "--max-connections=500",
+            "--skip-name-resolve",
+            *(["--mysqlx=OFF"] if self._is_mysql else []),
+        ]
+
+    @property
+    def _is_mysql(self) -> bool:
+        return Path(self._server).name == "mysqld" and not Path(self._server).resolve().name.startswith("maria")
+
+    def url(self, user: str, schema: str) -> str:
+        """Return the URL of a schema for one of our users."""
+        return f"mysql://{user}:{self.home.secret(f'mysql:{user}')}@127.0.0.1:{self.port}/{schema}"
+
+    def prepare(self) -> None:
+        """Make the data folder once, and the init file at every start."""
+        self._init.parent.mkdir(exist_ok=True)
+        self._init.parent.chmod(0o700)
+        _private(self._init, "\n".join(self._statements()) + "\n")
+        if not (self._data / "mysql").exists():
+            shutil.rmtree(self._data, ignore_errors=True)
+            self._data.mkdir()
+            self._give_to_server()
+            self._install()
+        self._give_to_server()
+
+    def _install(self) -> None:
+        if self._is_mysql:
+            command = [self._server, "--no-defaults", *self._as, "--initialize-insecure", f"--datadir={self._data}"]
+        else:
+            command = [
+                _program("mariadb-install-db", "mysql_install_db", package="mariadb-server"),
+                "--no-defaults",
+                *self._as,
+                f"--datadir={self._data}",
+                "--skip-test-db",
+                "--auth-root-authentication-method=socket",
+                f"--auth-root-socket-user={'mysql' if self._as else pwd.getpwuid(os.geteuid()).pw_name}",
+            ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # our own command
+        if done.returncode:
+            raise RuntimeError(f"The database could not be created: {done.stdout[-800:]}{done.stderr[-800:]}")
+
+    def _give_to_server(self) -> None:
+        """As root the server runs as the user mysql, who must own its files and reach them."""
+        if self._as:
+            shutil.chown(self._data, "mysql", "mysql")
+            shutil.chown(self._init.parent, "mysql", "mysql")
+            shutil.chown(self._socket_folder, "mysql", "mysql")
+            shutil.chown(self._init, "mysql", "mysql")
+            for parent in (self.home.folder, *self.home.folder.parents):
+                mode = parent.stat().st_mode
+                if not mode & 0o001 and parent != Path("/"):
+                    parent.chmod(mode | 0o001)
+
+    def _statements(self) -> list[str]:
+        statements = [f"CREATE DATABASE IF NOT EXISTS `{_KEYRING}`;"]
+        migrator = self._user("lms_migrator")
+        for service in SCHEMAS:
+            user, schema = f"lms_{service}", f"lms_{service}"
+            statements.append(f"CREATE DATABASE IF NOT EXISTS `{schema}`;")
+            statements += self._user(user)
+            statements.append(f"GRANT SELECT, INSERT, UPDATE, DELETE ON `{schema}`.* TO '{user}'@'127.0.0.1';")
+            migrator.append(f"GRANT ALL ON `{schema}`.* TO 'lms_migrator'@'127.0.0.1';")
+        statements += migrator
+        statements.append(f"GRANT ALL ON `{_KEYRING}`.* TO 'lms_migrator'@'127.0.0.1';")
+        statements.append(f"GRANT SELECT, INSERT, UPDATE ON `{_KEYRING}`.* TO 'lms_directory'@'127.0.0.1';")
+        statements += [f"GRANT SELECT ON `{_KEYRING}`.* TO 'lms_{one}'@'127.0.0.1';" for one in KEYRING_READERS]
+        return [*statements, *self.extra_sql]
+
+    def _user(self, user: str) -> list[str]:
+        password = self.home.secret(f"mysql:{user}")
+        return [
+            f"CREATE USER IF NOT EXISTS '{user}'@'127.0.0.1' IDENTIFIED BY '{password}';",
+            f"ALTER USER '{user}'@'127.0.0.1' IDENTIFIED BY '{password}';",
+        ]
+
+    async def ready(self) -> bool:
+        """Say whether our own users may sign in: the init file has then been executed."""
+
+        def sign_in() -> bool:
+            connection = pymysql.connect(
+                host="127.0.0.1",
+                port=self.port,
+                user="lms_approvals",
+                password=self.home.secret("mysql:lms_approvals"),
+                database="lms_approvals",
+                connect_timeout=2,
+            )
+            connection.close()
+            return True
+
+        return await asyncio.to_thread(sign_in)
+
+
+@dataclass
+class KafkaServer:
+    """One Kafka node in KRaft mode, from the jars of Maven Central."""
+
+    home: Home
+    name: str = "kafka"
+
+    def __post_init__(self) -> None:
+        self.port = self.home.port("kafka")
+        self._controller_port = self.home.port("kafka-controller")
+        self._properties = self.home.folder / "kafka.properties"
+        self._data = self.home.folder / "kafka"
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        self._jars = cache / "lms" / f"kafka-{KAFKA_VERSION}"
+        self._java = _program("java", package="default-jre-headless")
+        self.command = [
+            self._java,
+            "-Xmx512m",
+            "-XX:+UseSerialGC",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            "-cp",
+            f"{self._jars}/*",
+            "kafka.Kafka",
+            str(self._properties),
+        ]
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Where clients connect."""
+        return f"127.0.0.1:{self.port}"
+
+    def prepare(self) -> None:
+        """Fetch the jars once, format the log folder once, and write the properties."""
+        self._fetch()
+        self._properties.write_text(
+            "\n".join(
+                [
+                    "process.roles=broker,controller",
+                    "node.id=1",
+                    f"controller.quorum.voters=1@127.0.0.1:{self._controller_port}",
+                    f"listeners=PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self._controller_port}",
+                    f"advertised.listeners=PLAINTEXT://127.0.0.1:{self.port}",
+                    "controller.listener.names=CONTROLLER",
+                    "inter.broker.listener.name=PLAINTEXT",
+                    f"log.dirs={self._data}",
+                    "offsets.topic.replication.factor=1",
+                    "transaction.state.log.replication.factor=1",
+                    "transaction.state.log.min.isr=1",
+                    "offsets.topic.num.partitions=8",
+                    "group.initial.rebalance.delay.ms=0",
+                    "group.min.session.timeout.ms=1000",
+                    "auto.create.topics.enable=false",
+                    "log.retention.ms=-1",
+                    "message.max.bytes=4194304",
+                    "",
+                ]
+            ),
+            encoding="utf-8",
+        )
+        if not (self._data / "meta.properties").exists():
+            self._format()
+
+    def _format(self) -> None:
+        shutil.rmtree(self._data, ignore_errors=True)
+        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        command = [self._java, "-cp", f"{self._jars}/*", "kafka.tools.StorageTool", "format", "-t", cluster]
+        done = subprocess.run(  # noqa: S603  # our own command
+            [*command, "-c", str(self._properties)], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"Kafka's log folder could not be formatted: {done.stdout[-800:]}{done.stderr[-800:]}")
+
+    def _fetch(self) -> None:
+        """Copy Kafka's jars from Maven Central into the user's cache, whole or not at all."""
+        if self._jars.exists():
+            return
+        maven = _program("mvn", package="maven")
+        folder = self._jars.with_name(f"{self._jars.name}.{secrets.token_hex(4)}")
+        folder.mkdir(parents=True)
+        (folder / "pom.xml").write_text(files("lms.cli").joinpath("kafka-pom.xml").read_text(encoding="utf-8"))
+        command = [maven, "-q", "-B", "-f", str(folder / "pom.xml"), "dependency:copy-dependencies"]
+        for attempt in (1, 2, 3):
+            done = subprocess.run(  # noqa: S603  # our own command
+                [*command, f"-DoutputDirectory={folder}"], capture_output=True, text=True, check=False
+            )
+            if done.returncode == 0:
+                break
+            if attempt == 3:  # noqa: PLR2004  # the last of the tries above
+                shutil.rmtree(folder, ignore_errors=True)
+                raise Missing(f"Kafka could not be copied from Maven Central: {done.stdout[-800:]}")
+        try:
+            folder.rename(self._jars)
+        except OSError:  # another system on this machine was faster
+            shutil.rmtree(folder, ignore_errors=True)
+
+    async def ready(self) -> bool:
+        """Say whether it answers for its topics."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers, request_timeout_ms=2000)
+        try:
+            await admin.start()
+            await admin.list_topics()
+        finally:
+            await admin.close()
+        return True

@@ -1,0 +1,275 @@
+"""The embedded system: real servers and every service, as supervised processes of one home."""
+
+import asyncio
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from lms.cli.home import Home
+from lms.cli.servers import SCHEMAS, KafkaServer, MySQLServer, RedisServer, Server
+from lms.cli.supervision import NotRunning, Program, Supervisor
+from lms.kernel.auth import public_key_of
+
+SERVICES = ("directory", "requests", "balances", "approvals", "gateway")
+GATEWAY_PORT = 8080
+ADMIN_EMAIL = "admin@demo.example"
+LOADER = "demo-loader"
+
+_SERVER_SECONDS = 60.0
+_SERVICE_SECONDS = 60.0
+
+Tell = Callable[[str], None]
+
+
+class DidNotStart(Exception):
+    """A part of the system is not ready in time; the text names it and its log."""
+
+
+class System:
+    """Starts, watches and stops the processes of one home.
+
+    `copies` is how many processes each service runs; `extra` adds environment variables by service name (`*`: all).
+    `environment` is what the services are told: development, or test.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        copies: int = 1,
+        environment: str = "development",
+        gateway_port: int | None = None,
+        extra: Mapping[str, Mapping[str, str]] | None = None,
+        extra_sql: tuple[str, ...] = (),
+        tell: Tell = lambda _: None,
+    ) -> None:
+        self.home = Home.at(folder)
+        self.supervisor = Supervisor(self.home)
+        self.copies = copies
+        self._environment = environment
+        self._gateway_port = gateway_port
+        self._extra = {name: dict(values) for name, values in (extra or {}).items()}
+        self.extra_sql = extra_sql
+        self._tell = tell
+        self.kafka: KafkaServer
+        self.mysql: MySQLServer
+        self.redis: RedisServer
+        self.ports: dict[str, int] = {}
+
+    # Names --------------------------------------------------------------------------------------------------------
+
+    def programs_of(self, service: str) -> list[str]:
+        """Return the names of a service's processes, such as `requests` and `requests-2`."""
+        copies = 1 if service == "gateway" else self.copies
+        return [service if number == 1 else f"{service}-{number}" for number in range(1, copies + 1)]
+
+    @property
+    def url(self) -> str:
+        """The gateway's URL."""
+        return f"http://127.0.0.1:{self.ports['gateway']}"
+
+    def url_of(self, program: str) -> str:
+        """Return the URL of one service process."""
+        return f"http://127.0.0.1:{self.ports[program]}"
+
+    # Starting -----------------------------------------------------------------------------------------------------
+
+    def configure(self) -> None:
+        """Choose ports and write every configuration; raises Missing when a program is not installed."""
+        self.redis = RedisServer(self.home)
+        self.mysql = MySQLServer(self.home, self.extra_sql)
+        self.kafka = KafkaServer(self.home)
+        for service in SERVICES:
+            for program in self.programs_of(service):
+                preferred = self._gateway_port if program == "gateway" else None
+                self.ports[program] = self.home.port(program, preferred)
+
+    async def start_servers(self) -> None:
+        """Start supervisord and the servers, and wait until each answers."""
+        servers: list[Server] = [self.redis, self.mysql, self.kafka]
+        await asyncio.gather(*(asyncio.to_thread(server.prepare) for server in servers))
+        self._write_environments()
+        self.supervisor.start(self._programs(servers))
+        await asyncio.gather(*(self._start_server(server) for server in servers))
+
+    async def _start_server(self, server: Server) -> None:
+        self.supervisor.start_program(server.name)
+        began = time.monotonic()
+        await self._until(server.ready, server.name, _SERVER_SECONDS)
+        self._tell(f"{server.name} is ready after {time.monotonic() - began:.1f} s")
+
+    async def migrate(self) -> None:
+        """Bring every schema up to date and declare every topic."""
+        await asyncio.gather(*(self._run_once(service, "--migrate", "--topics") for service in SCHEMAS))
+        self._tell("schemas and topics are up to date")
+
+    async def start_services(self, services: Iterable[str] = SERVICES) -> None:
+        """Start every copy of the services, and wait until each is ready."""
+        programs = [program for service in services for program in self.programs_of(service)]
+        for program in programs:
+            self.supervisor.start_program(program)
+        await asyncio.gather(*(self.wait_ready(program) for program in programs))
+
+    async def wait_ready(self, program: str) -> None:
+        """Wait until a service process says that it is ready."""
+
+        async def ready() -> bool:
+            timeout = aiohttp.ClientTimeout(total=2)
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as session,
+                session.get(f"{self.url_of(program)}/readyz") as answer,
+            ):
+                return answer.ok
+
+        await self._until(ready, program, _SERVICE_SECONDS)
+
+    async def up(self) -> None:
+        """Start everything."""
+        self.configure()
+        await self.start_servers()
+        await self.migrate()
+        await self.start_services()
+
+    async def _until(self, ready: Callable[[], Any], name: str, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        reason = ""
+        while time.monotonic() < until:
+            try:
+                if await ready():
+                    return
+            except Exception as error:  # noqa: BLE001  # not yet: whatever it says is told if it stays so
+                reason = str(error)
+            await asyncio.sleep(0.1)
+        raise DidNotStart(
+            f"{name} is not ready after {seconds:.0f} s ({reason[:300]}); look at {self.supervisor.logs / name}.log"
+        )
+
+    async def _run_once(self, service: str, *arguments: str) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *self._command(service, service), *arguments,
+            env={**os.environ, "MIGRATION_DATABASE_URL": self.mysql.url("lms_migrator", f"lms_{service}")},
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        output, _ = await process.communicate()
+        if process.returncode:
+            raise DidNotStart(f"{service} {' '.join(arguments)} failed:\n{output.decode()[-3000:]}")
+
+    # Stopping -----------------------------------------------------------------------------------------------------
+
+    def down(self) -> None:
+        """Stop the services, then the servers, then the supervisor."""
+        try:
+            states = self.supervisor.states()
+        except NotRunning:
+            return
+        for service in reversed(SERVICES):
+            for program in sorted(states):
+                if program == service or program.startswith(f"{service}-"):
+                    self.supervisor.stop_program(program)
+        for server in ("kafka", "mysql", "redis"):
+            self.supervisor.stop_program(server)
+        self.supervisor.shut_down()
+
+    async def restart_with(self, program: str, extra: Mapping[str, str]) -> None:
+        """Start a service process anew with other extra variables, and wait until it is ready."""
+        self.supervisor.stop_program(program)
+        service = next(one for one in SERVICES if program in self.programs_of(one))
+        self._write_environment(service, program, extra)
+        self.supervisor.start_program(program)
+        await self.wait_ready(program)
+
+    # Environments -------------------------------------------------------------------------------------------------
+
+    def _programs(self, servers: list[Server]) -> list[Program]:
+        programs = [Program(server.name, tuple(server.command), 10, stop_seconds=30) for server in servers]
+        for order, service in enumerate(SERVICES):
+            programs += [
+                Program(name, tuple(self._command(service, name)), 100 + order, limited=True)
+                for name in self.programs_of(service)
+            ]
+        return programs
+
+    def _command(self, service: str, program: str) -> list[str]:
+        environment = str(self.home.folder / "env" / f"{program}.json")
+        launch = [sys.executable, "-m", "lms.cli.launch", environment]
+        return [*launch, sys.executable, "-m", f"lms.{service}.main"]
+
+    def _write_environments(self) -> None:
+        for service in SERVICES:
+            for program in self.programs_of(service):
+                self._write_environment(service, program, {})
+
+    def _write_environment(self, service: str, program: str, extra: Mapping[str, str]) -> None:
+        values = self.environment_of(service, program)
+        values |= self._extra.get("*", {})
+        values |= self._extra.get(service, {})
+        values |= extra
+        path = self.home.folder / "env" / f"{program}.json"
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(values, file, indent=2)
+
+    def environment_of(self, service: str, program: str) -> dict[str, str]:
+        """Return the variables of one process: what it needs to know, and no secret of another."""
+        jwt_secret = self.home.secret("jwt", 64)
+        values = {
+            "LMS_ENVIRONMENT": self._environment,
+            "LMS_HOST": "127.0.0.1",
+            "LMS_PORT": str(self.ports[program]),
+            "LMS_INSTANCE": program,
+            "REDIS_URL": self.redis.url,
+            "JWT_PUBLIC_KEY": public_key_of(jwt_secret),
+        }
+        if service == "gateway":
+            values |= {
+                f"LMS_GATEWAY_{one.upper()}_URL": ",".join(self.url_of(name) for name in self.programs_of(one))
+                for one in SCHEMAS
+            }
+            values |= {"RATE_LIMIT_MAX_REQUESTS": "1000000", "LMS_GATEWAY_RATE_LIMIT_SIGNED_IN": "1000000"}
+            return values
+        values |= {
+            "DATABASE_URL": self.mysql.url(f"lms_{service}", f"lms_{service}"),
+            "KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
+            "ENCRYPTION_KEY": self.home.secret("encryption", 48),
+        }
+        if service == "directory":
+            loader = hashlib.sha256(self.home.secret("loader").encode()).hexdigest()
+            account = {"secret_sha256": loader, "scopes": ["act-for"], "roles": ["hr", "admin"]}
+            values |= {
+                "JWT_SECRET": jwt_secret,
+                "LMS_DIRECTORY_BOOTSTRAP_ADMIN_EMAIL": ADMIN_EMAIL,
+                "LMS_DIRECTORY_BOOTSTRAP_ADMIN_PASSWORD": self.home.secret("demo", 12),
+                "LMS_DIRECTORY_SERVICE_ACCOUNTS": json.dumps({LOADER: account}),
+            }
+        return values
+
+    # Looking ------------------------------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, Any]:
+        """Return what scripts want to know: the URL, each process, and the demo company."""
+        states = self.supervisor.states()
+        ports: dict[str, int] = self.home.state.get("ports", {})
+        demo = self.home.state.get("demo") or {"people": []}
+        return {
+            "url": f"http://127.0.0.1:{ports['gateway']}",
+            "services": {
+                name: {
+                    "state": str(state["statename"]).lower(),
+                    "pid": state["pid"] or None,
+                    "url": f"http://127.0.0.1:{ports[name]}" if name in ports and name not in _SERVERS else None,
+                }
+                for name, state in sorted(states.items())
+                if name != "memory-limit"
+            },
+            "demo": {"password": self.home.secrets.get("demo"), "people": demo["people"]},
+        }
+
+
+_SERVERS = frozenset({"kafka", "mysql", "redis"})

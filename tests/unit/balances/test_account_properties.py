@@ -74,6 +74,7 @@ steps = some.one_of(
     some.tuples(some.just("confirm"), requests),
     some.tuples(some.just("refuse"), requests),
     some.tuples(some.just("cancel"), requests),
+    some.tuples(some.just("employ"), dates, some.one_of(some.none(), dates)),
     some.tuples(some.just("adjust"), dates, some.integers(-1500, 1500).filter(bool)),
 )
 
@@ -134,6 +135,8 @@ class Life:
                 self.do(Release(**self.common, request_id=request, revision=self.revisions.get(request, 1)))
             case ("cancel", request):
                 self.do(Cancel(**self.common, request_id=request))
+            case ("employ", first_day, last_day):
+                self.do(NoteEmployment(**self.common, employment=Employment(first_day, last_day)))
             case ("adjust", day, minutes):
                 self.do(
                     Adjust(
@@ -189,7 +192,7 @@ def test_no_lot_is_overspent_and_the_limit_is_never_passed(life: Any) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(lives.filter(lambda life: all(step[0] not in {"cancel", "refuse", "adjust"} for step in life[1])))
+@given(lives.filter(lambda life: all(step[0] not in {"cancel", "refuse", "adjust", "employ"} for step in life[1])))
 def test_what_was_accepted_never_passes_the_negative_limit(life: Any) -> None:
     ada = live(life)
     terms = ada.rulebook.terms("annual", ada.state.employment)

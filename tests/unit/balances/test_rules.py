@@ -226,6 +226,8 @@ def test_a_reservation_on_next_years_entitlement_is_possible_before_it_is_grante
 def test_the_waiting_period_grants_but_does_not_let_take(hire: Any) -> None:
     ada = hire(days=20, joined=date(2026, 1, 1), waiting_period_days=90)
     assert ada.reserve("early", week("2026-03-30", 1))[0].cause == "waiting-period"
+    assert ada.available_days(date(2026, 3, 31)) == 0
+    assert ada.available_days(date(2026, 4, 1)) == 20
     assert ada.reserves("later", week("2026-04-01", 1))
 
 

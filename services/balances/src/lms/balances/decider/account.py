@@ -28,6 +28,7 @@ from lms.balances.decider.state import (
     reference_of,
     takings,
     takings_of,
+    waits,
 )
 from lms.balances.events import (
     AccountEvent,
@@ -266,7 +267,8 @@ def _reserve(command: Reserve, state: Account) -> list[AccountEvent]:
         held = beyond(standing.days, days)
     if not command.rulebook.limited(command.leave_type):
         return [*events, _reserved(command, _unlimited_entries(held))]
-    if _waits(command, state):
+    first_day = min((day for day, _ in days), default=None)
+    if first_day is not None and waits(state, command.leave_type, command.rulebook, first_day):
         return [*events, _insufficient(command, 0, "waiting-period")]
     reference = reference_of(command.request_id, command.revision)
     check = _Check(state, command)
@@ -354,14 +356,6 @@ def beyond(standing: Sequence[tuple[date, int]], wanted: Sequence[tuple[date, in
         if more > offset:
             held.append((day, more - offset))
     return tuple(held)
-
-
-def _waits(command: Reserve, state: Account) -> bool:
-    if state.employment is None or not command.days:
-        return False
-    first_day = min(one.date for one in command.days)
-    terms = command.rulebook.terms(command.leave_type, state.employment).on(first_day)
-    return terms is not None and (first_day - state.employment.employed_from).days < terms.waiting_period_days
 
 
 def _debit(command: Debit, state: Account) -> list[AccountEvent]:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from lms.balances.decider.engine import Expiry, Lot, Taking, Use, Walk, walk
+from lms.balances.decider.engine import Expiry, Lot, Taking, Use, Walk, excess, walk
 from lms.balances.decider.rulebook import Rulebook, Terms
-from lms.balances.decider.state import Account, lots_through, takings
+from lms.balances.decider.state import Account, lots_through, takings, waits
 
 _MORE_THAN_ANYBODY_HAS = 10_000_000
 
@@ -29,7 +29,8 @@ class Standing:
     to the date sum to. `carried` is what the entitlement year began with, after its predecessor was closed; below 0,
     an overdraft brought forward. `upcoming` and `pending` are the approved days after the date, and all days set
     aside for open requests, of the same year. `available` is what can still be taken on the date without an overdraft
-    and without starving any later booking; `limit` is how far beyond it one may go.
+    and without starving any later booking, nothing while the waiting period lasts; `limit` is how far beyond it one
+    may go.
     """
 
     leave_type: str
@@ -60,6 +61,9 @@ def standing(state: Account, leave_type: str, rulebook: Rulebook, as_of: date) -
     terms = rulebook.terms(leave_type, state.employment)
     now = walk(leave_type, lots, taken, terms, as_of)
     whole = walk(leave_type, lots, taken, terms, last)
+    available = _available(leave_type, lots, taken, terms, as_of=as_of, before=whole, last=last)
+    if waits(state, leave_type, rulebook, as_of):
+        available = min(available, 0)
     new_year = date(as_of.year, 1, 1)
     closed = walk(leave_type, lots, taken, terms, new_year - timedelta(days=1))
     lapsed = sum(one.minutes for one in now.expiries if one.date == new_year and one.cause in {"validity", "year-end"})
@@ -85,7 +89,7 @@ def standing(state: Account, leave_type: str, rulebook: Rulebook, as_of: date) -
         pending=sum(one.minutes for one in in_year if one.reference in reserved),
         pending_until_then=sum(one.minutes for one in in_year if one.reference in reserved and one.date <= as_of),
         balance=now.balance,
-        available=_available(leave_type, lots, taken, terms, as_of=as_of, last=last),
+        available=available,
         limit=terms.negative_limit(as_of),
         lots=tuple((now.lots[lot_id], minutes) for lot_id, minutes in now.remaining.items()),
         grants=grants,
@@ -134,13 +138,29 @@ def _covered(found: Walk, year: int, references: frozenset[str]) -> tuple[Covere
     return tuple(sorted(covered, key=lambda one: (one.first_day, one.reference)))
 
 
-def _available(leave_type: str, lots: list[Lot], taken: list[Taking], terms: Terms, *, as_of: date, last: date) -> int:
-    """Return the most that can be taken on `as_of` without any overdraft from then on; below 0, what is overdrawn.
+def _available(
+    leave_type: str, lots: list[Lot], taken: list[Taking], terms: Terms, *, as_of: date, before: Walk, last: date
+) -> int:
+    """Return the most that can be taken on `as_of` without overdrawing that or any later day further than `before`.
 
-    Up to there a minute more costs no day anything, beyond it each costs the worst day a minute: a day's overdraft is
-    convex in what is taken, with slopes of 0 and 1, because the oldest expiry is spent first. So a probe larger than
-    all lots tells how much of it is not covered.
+    Below 0: so much is overdrawn on the day. As a rule a minute more than what is available costs the worst day a
+    minute, so that a probe larger than all lots tells how much of it is not covered. A cap can break the rule, because
+    taking less may make it cut a later grant; then the answer is searched for.
     """
-    probe = Taking(as_of, "~", _MORE_THAN_ANYBODY_HAS)
-    after = walk(leave_type, lots, [*taken, probe], terms, last)
-    return _MORE_THAN_ANYBODY_HAS - max(debt for day, debt in after.debts if day >= as_of)
+    owed = before.debt_on(as_of)
+    if owed:
+        return -owed
+    without_limit = Terms(())
+
+    def worse_by(minutes: int) -> int:
+        probe = Taking(as_of, "~", minutes)
+        return excess(before, walk(leave_type, lots, [*taken, probe], terms, last), without_limit)
+
+    probed = _MORE_THAN_ANYBODY_HAS - worse_by(_MORE_THAN_ANYBODY_HAS)
+    if not worse_by(probed):
+        return probed
+    low, high = 0, probed - 1
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (low, middle - 1) if worse_by(middle) else (middle, high)
+    return low

@@ -127,6 +127,14 @@ def planned(leave_type: str, employment: Employment, rulebook: Rulebook, from_ye
         )
 
 
+def waits(state: Account, leave_type: str, rulebook: Rulebook, day: date) -> bool:
+    """Say whether leave cannot be taken on a day yet: before the employment, or within the policy's waiting period."""
+    if state.employment is None:
+        return False
+    policy = rulebook.terms(leave_type, state.employment).on(day)
+    return (day - state.employment.employed_from).days < (policy.waiting_period_days if policy else 0)
+
+
 def takings(state: Account, leave_type: str, future: Future = _PRESENT) -> list[Taking]:
     """Return what is taken of a leave type: debited days, days set aside, and what was taken away by hand."""
     taken: list[Taking] = list(state.holding(leave_type).withdrawals)

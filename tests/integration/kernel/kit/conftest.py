@@ -21,6 +21,7 @@ async def database(database_url: Callable[[str], str]) -> AsyncIterator[Database
         connection.execute(text("CREATE DATABASE IF NOT EXISTS keyring"))
         if connection.scalar(text("SHOW TABLES FROM keyring LIKE 'data_keys'")) is None:
             connection.execute(text(DDL))
+        connection.execute(text("DELETE FROM keyring.data_keys"))  # those of other tests have another ENCRYPTION_KEY
     engine.dispose()
     database = Database(url, pool_size=10)
     yield database

@@ -95,6 +95,7 @@ async def test_lists_hold_what_the_caller_may_see_by_filter_and_page(requests: A
     assert await ids(boss, department="sales") == newest_first
     assert await ids(boss, leave_type="sick") == []
     assert await ids(boss, **{"from": "2026-06-02", "to": "2026-06-02"}) == [asked[2]["id"]]
+    assert await ids(boss, **{"from": "2026-06-04", "to": "2026-06-30"}) == []
     by_date = [asked[1]["id"], asked[2]["id"], asked[0]["id"]]
     assert await ids(anna, sort="start_date") == by_date
     assert await ids(anna, sort="-start_date") == by_date[::-1]
@@ -154,3 +155,11 @@ async def test_a_preview_shows_days_years_violations_and_the_team_and_changes_no
     assert not preview["permitted"]
     assert [(one["employee_id"], one["leave_type"]) for one in preview["team_overlap"]] == [(ben, "absent")]
     assert len(await requests.log_of(anna)) == 1
+
+
+async def test_leave_of_the_longest_length_is_found_by_its_last_day(requests: Any) -> None:
+    anna = await requests.hire()
+    request = await requests.ask(anna, "2026-06-01", "2027-06-01")
+    found = (await requests.get("leave-requests", anna, **{"from": "2027-06-01"})).json()["items"]
+    assert [one["id"] for one in found] == [request["id"]]
+    assert (await requests.get("leave-requests", anna, **{"from": "2027-06-02"})).json()["items"] == []

@@ -24,12 +24,6 @@ from lms.requests.upstream import (
     LeaveRejected,
 )
 
-_CODES = {
-    "balance": "balance-insufficient",
-    "waiting-period": "waiting-period",
-    "unknown-leave-type": "unknown-leave-type",
-}
-
 
 async def on_reserved(uow: UnitOfWork, fact: BalanceReserved, _envelope: Envelope) -> None:
     """Ask for the decision, on the facts that the revision rests on."""
@@ -39,8 +33,8 @@ async def on_reserved(uow: UnitOfWork, fact: BalanceReserved, _envelope: Envelop
 
 async def on_insufficient(uow: UnitOfWork, fact: BalanceInsufficient, _envelope: Envelope) -> None:
     """Refuse."""
-    command = RecordInsufficient(fact.request_id, fact.employee_id, fact.revision, _CODES[fact.cause])
-    await commands.record(uow, command)
+    code = "balance-insufficient" if fact.cause == "balance" else fact.cause
+    await commands.record(uow, RecordInsufficient(fact.request_id, fact.employee_id, fact.revision, code))
 
 
 async def on_approved(uow: UnitOfWork, fact: LeaveApproved, _envelope: Envelope) -> None:

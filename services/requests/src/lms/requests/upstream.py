@@ -204,13 +204,13 @@ class BalanceReserved(ForeignEvent):
 
 
 class BalanceInsufficient(ForeignEvent):
-    """The revision's minutes cannot be covered, for the cause named."""
+    """The revision's minutes cannot be covered: `cause` is `balance`, or the rule that stands against it."""
 
     TYPE: ClassVar[str] = "balance.insufficient"
     employee_id: str
     request_id: str
     revision: int
-    cause: Literal["balance", "waiting-period", "unknown-leave-type"]
+    cause: str
 
 
 # --- approvals ------------------------------------------------------------------------------------------------------

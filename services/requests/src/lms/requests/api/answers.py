@@ -54,7 +54,7 @@ class Cancellation(Body):
     """The days to cancel; without any, the whole request."""
 
     reason: Reason | None = None
-    dates: Annotated[list[Day], Field(max_length=366)] | None = None
+    dates: Annotated[list[Day], Field(min_length=1, max_length=366)] | None = None
 
 
 class DayAnswer(Answer):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, ClassVar
 
-from sqlalchemy import Column, Date, Integer, SmallInteger, Table, and_, select
+from sqlalchemy import Column, Date, Integer, SmallInteger, Table, and_, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.event import Envelope
@@ -95,36 +95,36 @@ class KnownCalendar:
     holidays: dict[date, DayPart] = field(default_factory=dict)
 
 
+_OF_LOCATIONS = (
+    select(
+        locations.c.location_id,
+        locations.c.calendar_id,
+        locations.c.version.label("location_version"),
+        calendars.c.version,
+        holidays.c.day,
+        holidays.c.part,
+    )
+    .join(
+        calendars,
+        and_(calendars.c.generation == locations.c.generation, calendars.c.calendar_id == locations.c.calendar_id),
+    )
+    .outerjoin(
+        holidays,
+        and_(
+            holidays.c.generation == locations.c.generation,
+            holidays.c.calendar_id == locations.c.calendar_id,
+            holidays.c.day.between(bindparam("first"), bindparam("last")),
+        ),
+    )
+    .where(live(locations, Calendars.name), locations.c.location_id.in_(bindparam("location_ids", expanding=True)))
+)
+
+
 async def of_locations(
     connection: AsyncConnection, location_ids: Collection[str], first: date, last: date
 ) -> dict[str, KnownCalendar]:
     """Return the calendars of those locations whose calendar is known here, with the holidays of the days."""
-    rows = await connection.execute(
-        select(
-            locations.c.location_id,
-            locations.c.calendar_id,
-            locations.c.version.label("location_version"),
-            calendars.c.version,
-            holidays.c.day,
-            holidays.c.part,
-        )
-        .join(
-            calendars,
-            and_(
-                calendars.c.generation == locations.c.generation,
-                calendars.c.calendar_id == locations.c.calendar_id,
-            ),
-        )
-        .outerjoin(
-            holidays,
-            and_(
-                holidays.c.generation == locations.c.generation,
-                holidays.c.calendar_id == locations.c.calendar_id,
-                holidays.c.day.between(first, last),
-            ),
-        )
-        .where(live(locations, Calendars.name), locations.c.location_id.in_(sorted(location_ids)))
-    )
+    rows = await connection.execute(_OF_LOCATIONS, {"location_ids": sorted(location_ids), "first": first, "last": last})
     found: dict[str, KnownCalendar] = {}
     for row in rows:
         calendar = found.setdefault(row.location_id, KnownCalendar(row.calendar_id, row.version, row.location_version))

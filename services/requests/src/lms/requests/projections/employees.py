@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from typing import Any, ClassVar, Literal
 
-from sqlalchemy import Column, Date, Index, Integer, MetaData, SmallInteger, Table, and_, exists, select
+from sqlalchemy import Column, Date, Index, Integer, MetaData, SmallInteger, Table, and_, bindparam, exists, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.event import Envelope
@@ -119,28 +119,31 @@ class Employees(Projection):
     }
 
 
+_HISTORY = (
+    select(
+        employees.c.employed_from,
+        employees.c.last_day,
+        employees.c.version,
+        assignments.c.kind,
+        assignments.c.effective_from,
+        assignments.c.value,
+    )
+    .join(
+        assignments,
+        and_(
+            assignments.c.generation == employees.c.generation,
+            assignments.c.employee_id == employees.c.employee_id,
+        ),
+    )
+    .where(live(employees, Employees.name), employees.c.employee_id == bindparam("employee_id"))
+    .order_by(assignments.c.effective_from)
+)
+"""Built once: every request for leave asks this."""
+
+
 async def history_of(connection: AsyncConnection, employee_id: str) -> list[Any]:
     """Return the employee's row joined with each of their assignments, oldest first; nothing if nobody is known."""
-    rows = await connection.execute(
-        select(
-            employees.c.employed_from,
-            employees.c.last_day,
-            employees.c.version,
-            assignments.c.kind,
-            assignments.c.effective_from,
-            assignments.c.value,
-        )
-        .join(
-            assignments,
-            and_(
-                assignments.c.generation == employees.c.generation,
-                assignments.c.employee_id == employees.c.employee_id,
-            ),
-        )
-        .where(live(employees, Employees.name), employees.c.employee_id == employee_id)
-        .order_by(assignments.c.effective_from)
-    )
-    return list(rows)
+    return list(await connection.execute(_HISTORY, {"employee_id": employee_id}))
 
 
 async def reports_of(connection: AsyncConnection, manager_id: str, on: date) -> set[str]:

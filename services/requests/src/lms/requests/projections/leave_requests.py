@@ -6,7 +6,7 @@ date stands in the primary key, and why each revision has a row of its own: a ro
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, ClassVar, Literal
 
 import orjson
@@ -20,6 +20,7 @@ from sqlalchemy import (
     MetaData,
     SmallInteger,
     Table,
+    bindparam,
     or_,
     select,
     tuple_,
@@ -31,6 +32,7 @@ from lms.kernel.event import Envelope
 from lms.kernel.projection import Projection, Update, Upsert, Write, live
 from lms.kernel.schema import instant, name, text_name
 from lms.kernel.sealed import Sealed
+from lms.requests.decider.rules import LONGEST_INTERVAL_DAYS
 from lms.requests.events import (
     ChargedDay,
     DayPart,
@@ -270,15 +272,21 @@ async def revisions_of(connection: AsyncConnection, request_id: str) -> list[Rev
     return (await histories(connection, [request_id])).get(request_id, [])
 
 
+_HISTORIES = (
+    select(leave_requests)
+    .where(
+        live(leave_requests, LeaveRequests.name),
+        leave_requests.c.request_id.in_(bindparam("request_ids", expanding=True)),
+    )
+    .order_by(leave_requests.c.revision)
+)
+
+
 async def histories(connection: AsyncConnection, request_ids: Collection[str]) -> dict[str, list[RevisionRow]]:
     """Return all revisions of several requests, oldest first."""
     if not request_ids:
         return {}
-    rows = await connection.execute(
-        select(leave_requests)
-        .where(live(leave_requests, LeaveRequests.name), leave_requests.c.request_id.in_(request_ids))
-        .order_by(leave_requests.c.revision)
-    )
+    rows = await connection.execute(_HISTORIES, {"request_ids": list(request_ids)})
     found: dict[str, list[RevisionRow]] = {}
     for row in rows:
         found.setdefault(row.request_id, []).append(_read(row))
@@ -301,6 +309,8 @@ def _conditions(criteria: Criteria) -> list[ColumnElement[bool]]:
         conditions.append(columns.leave_type == criteria.leave_type)
     if criteria.since is not None:
         conditions.append(columns.end_date >= criteria.since)
+        # No leave is longer: this bound lets the database leave out the partitions of earlier years.
+        conditions.append(columns.start_date > criteria.since - timedelta(days=LONGEST_INTERVAL_DAYS))
     if criteria.until is not None:
         conditions.append(columns.start_date <= criteria.until)
     return conditions

@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any, ClassVar
 
 import orjson
-from sqlalchemy import VARCHAR, Boolean, Column, Date, Index, Integer, SmallInteger, Table, select
+from sqlalchemy import VARCHAR, Boolean, Column, Date, Index, Integer, SmallInteger, Table, and_, bindparam, select
 from sqlalchemy.dialects.mysql import LONGTEXT
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -105,21 +105,33 @@ class KnownType:
     attachment_after_days: int | None
 
 
+_FIND = (
+    select(
+        leave_types,
+        policies.c.policy_id,
+        policies.c.version.label("policy_version"),
+        policies.c.effective_from,
+        policies.c.locations,
+        policies.c.waiting_period_days,
+        policies.c.blackouts,
+        policies.c.stream_version,
+    )
+    .outerjoin(
+        policies,
+        and_(policies.c.generation == leave_types.c.generation, policies.c.leave_type == leave_types.c.leave_type),
+    )
+    .where(live(leave_types, LeaveTypes.name), leave_types.c.leave_type == bindparam("leave_type"))
+)
+
+
 async def find(connection: AsyncConnection, leave_type: str) -> KnownType | None:
     """Return a leave type with its policies; None if it is not known here."""
-    row = (
-        await connection.execute(
-            select(leave_types).where(live(leave_types, LeaveTypes.name), leave_types.c.leave_type == leave_type)
-        )
-    ).first()
-    if row is None:
+    rows = (await connection.execute(_FIND, {"leave_type": leave_type})).all()
+    if not rows:
         return None
-    published = list(
-        await connection.execute(
-            select(policies).where(live(policies, LeaveTypes.name), policies.c.leave_type == leave_type)
-        )
-    )
-    streams = {f"leave-type-{leave_type}": row.version}
+    row = rows[0]
+    published = [one for one in rows if one.policy_id is not None]
+    streams = {f"leave-type-{leave_type}": int(row.version)}
     for policy in published:
         stream = f"policy-{policy.policy_id}"
         streams[stream] = max(streams.get(stream, 0), policy.stream_version)
@@ -148,7 +160,7 @@ async def reason_readers(connection: AsyncConnection) -> dict[str, frozenset[str
 def _policy(row: Any) -> PolicyVersion:
     return PolicyVersion(
         policy_id=row.policy_id,
-        version=row.version,
+        version=row.policy_version,
         effective_from=row.effective_from,
         locations=None if row.locations is None else tuple(orjson.loads(row.locations)),
         waiting_period_days=row.waiting_period_days,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import orjson
-from sqlalchemy import Column, Date, Integer, SmallInteger, Table, select
+from sqlalchemy import Column, Date, Integer, SmallInteger, Table, bindparam, select
 from sqlalchemy.dialects.mysql import LONGTEXT
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -57,11 +57,14 @@ class KnownSchedule:
     version: int
 
 
+_KNOWN = select(schedules).where(
+    live(schedules, Schedules.name), schedules.c.schedule_id.in_(bindparam("schedule_ids", expanding=True))
+)
+
+
 async def known(connection: AsyncConnection, schedule_ids: Collection[str]) -> dict[str, KnownSchedule]:
     """Return those of the schedules that are known here, by id."""
-    rows = await connection.execute(
-        select(schedules).where(live(schedules, Schedules.name), schedules.c.schedule_id.in_(sorted(schedule_ids)))
-    )
+    rows = await connection.execute(_KNOWN, {"schedule_ids": sorted(schedule_ids)})
     return {
         row.schedule_id: KnownSchedule(
             Schedule(

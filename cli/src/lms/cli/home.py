@@ -42,15 +42,19 @@ class Home:
     folder: Path
     state: dict[str, Any] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
+    attached: bool = False
 
     @classmethod
-    def at(cls, folder: Path) -> "Home":
-        """Return the home at `folder`, created if need be; what it holds is readable by its owner alone."""
+    def at(cls, folder: Path, *, attached: bool = False) -> "Home":
+        """Return the home at `folder`, created if need be; what it holds is readable by its owner alone.
+
+        `attached` is for whoever talks to a system that runs: ports are then the ones in use.
+        """
         folder = folder.resolve()
         for part in (folder, folder / "logs", folder / "env"):
             part.mkdir(parents=True, exist_ok=True)
         (folder / "env").chmod(0o700)
-        home = cls(folder)
+        home = cls(folder, attached=attached)
         home.state = _read(folder / "state.json")
         home.secrets = _read(folder / "secrets.json")
         return home
@@ -75,6 +79,8 @@ class Home:
     def port(self, name: str, preferred: int | None = None) -> int:
         """Return the port of a part: the one it had, else `preferred`, else any; never one that is taken now."""
         ports = self.state.setdefault("ports", {})
+        if self.attached and name in ports:
+            return int(ports[name])
         for candidate in (ports.get(name), preferred):
             if candidate is not None and port_is_free(candidate):
                 break

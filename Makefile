@@ -1,0 +1,48 @@
+# LMS. `make help` tells what there is.
+SHELL := /bin/sh
+LMS_HOME ?= .lms
+export LMS_HOME
+RUN := scripts/run
+.DEFAULT_GOAL := help
+
+.PHONY: help install up down status logs reset test test-slow check contracts docs
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: ## Install what is missing: uv, packages, Java, Maven, MariaDB, Redis
+	@scripts/bootstrap
+
+up: install ## Start everything (DETACH=1: and return); Ctrl-C stops it
+	@$(RUN) lms up $(if $(DETACH),--detach)
+
+down: ## Stop everything; the data stays
+	@$(RUN) lms down
+
+status: ## Show what runs, the URL and the demo people
+	@$(RUN) lms status
+
+logs: ## Show the log of SERVICE=…
+	@$(RUN) lms logs $(SERVICE)
+
+reset: ## Stop everything and delete all data
+	@$(RUN) lms reset --yes
+
+test: install ## Run all tests, with servers of their own
+	@scripts/test
+
+test-slow: install ## Run the long forms of the race and fault tests too
+	@$(RUN) pytest -m slow tests
+
+check: install ## Lint, format, types, import rules, spelling
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) mypy shared/src cli/src services/*/src scripts tests
+	$(RUN) lint-imports
+	$(RUN) codespell
+
+contracts: install ## Write shared/contracts from the producers' models
+	@$(RUN) python scripts/contracts.py
+
+docs: install ## Write the generated parts of docs/
+	@$(RUN) python scripts/diagram.py

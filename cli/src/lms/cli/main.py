@@ -1,0 +1,316 @@
+"""The `lms` command: start, look at, stop and operate an embedded system."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from redis.asyncio import Redis
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from lms.cli import demo
+from lms.cli.home import Home
+from lms.cli.servers import SCHEMAS, Missing, MySQLServer, RedisServer
+from lms.cli.supervision import NotRunning, Supervisor
+from lms.cli.system import GATEWAY_PORT, DidNotStart, System
+from lms.kernel import dead_letters
+from lms.kernel.clock import OFFSET_KEY, write_offset
+from lms.kernel.database import Database
+from lms.kernel.errors import DomainError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+clock_app = typer.Typer(no_args_is_help=True, help="Show or move the business clock (never in production).")
+dlq_app = typer.Typer(no_args_is_help=True, help="Look at parked keys and dead letters, release them, give one up.")
+app.add_typer(clock_app, name="clock")
+app.add_typer(dlq_app, name="dlq")
+
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+HomeOption = Annotated[Path, typer.Option("--home", envvar="LMS_HOME", help="The folder of the embedded system.")]
+_HOME = Path(".lms")
+
+
+def _fail(text: str) -> typer.Exit:
+    errors.print(f"[red]{text}[/red]", markup=True)
+    return typer.Exit(1)
+
+
+@app.command()
+def up(
+    home: HomeOption = _HOME,
+    *,
+    detach: Annotated[bool, typer.Option("--detach", help="Return once everything is up.")] = False,
+    port: Annotated[int, typer.Option(help="The gateway's port; another is taken when it is not free.")] = GATEWAY_PORT,
+) -> None:
+    """Start Kafka, the database, Redis and every service; load the demo company at the first start."""
+    system = System(home, gateway_port=port, tell=lambda text: console.print(f"[dim]· {text}[/dim]"))
+    if system.supervisor.running():
+        console.print(f"The system in {system.home.folder} runs already.")
+        _show(system.status())
+        return
+    began = time.monotonic()
+    try:
+        asyncio.run(system.up())
+        _load_demo(system)
+    except (Missing, DidNotStart, demo.LoadFailed, RuntimeError) as error:
+        system.down()
+        raise _fail(str(error)) from error
+    except KeyboardInterrupt:
+        console.print("Stopping.")
+        system.down()
+        raise typer.Exit(130) from None
+    if system.ports["gateway"] != port:
+        console.print(f"Port {port} is taken, so the gateway listens on {system.ports['gateway']}.")
+    _show(system.status())
+    console.print(f"Up after {time.monotonic() - began:.1f} s.")
+    if not detach:
+        _stay(system)
+
+
+def _load_demo(system: System) -> None:
+    if system.home.state.get("demo"):
+        return
+    people = demo.load(
+        system.url,
+        system.home.secret("demo", 12),
+        system.home.secret("loader"),
+        datetime.now(UTC).date(),
+        lambda text: console.print(f"[dim]· {text}[/dim]"),
+    )
+    system.home.state["demo"] = {"people": people}
+    system.home.save()
+
+
+def _stay(system: System) -> None:
+    """Stay in the foreground until Ctrl-C or SIGTERM, then stop everything in order."""
+    console.print("Ctrl-C stops everything; the data stays.")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        while system.supervisor.running():
+            time.sleep(1)
+    except KeyboardInterrupt:
+        console.print("Stopping.")
+        system.down()
+        console.print("Everything has stopped.")
+
+
+@app.command()
+def down(home: HomeOption = _HOME) -> None:
+    """Stop everything in order; the data stays."""
+    system = System(home)
+    if not system.supervisor.running():
+        console.print(f"Nothing runs in {system.home.folder}.")
+        return
+    system.down()
+    console.print("Everything has stopped.")
+
+
+@app.command()
+def status(
+    home: HomeOption = _HOME, *, as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False
+) -> None:
+    """Show the URL, each process and the demo people."""
+    try:
+        found = System(home).status()
+    except NotRunning as error:
+        raise _fail(str(error)) from error
+    if as_json:
+        sys.stdout.write(json.dumps(found, indent=2) + "\n")
+    else:
+        _show(found)
+
+
+def _show(found: dict[str, Any]) -> None:
+    processes = Table("part", "state", "pid", "url", title="LMS")
+    for name, one in found["services"].items():
+        colour = "green" if one["state"] == "running" else "red"
+        processes.add_row(name, f"[{colour}]{one['state']}[/{colour}]", str(one["pid"] or ""), one["url"] or "")
+    console.print(processes)
+    if found["demo"]["people"]:
+        people = Table("e-mail", "roles", "manager", "department", "location", title="Some of the demo people")
+        shown = [one for one in found["demo"]["people"] if len(one["roles"]) > 1] + found["demo"]["people"][-3:]
+        for one in shown:
+            people.add_row(
+                one["email"], ", ".join(one["roles"]), one["manager"] or "", one["department"], one["location"]
+            )
+        console.print(people)
+        console.print(f"Everybody's password: [bold]{found['demo']['password']}[/bold]")
+    console.print(f"URL: [bold]{found['url']}[/bold]   API: {found['url']}/docs")
+
+
+@app.command()
+def logs(
+    service: Annotated[str, typer.Argument(help="A part, as `lms status` names it.")],
+    home: HomeOption = _HOME,
+    *,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the newest lines.")] = 100,
+) -> None:
+    """Show the log of one part."""
+    file = Supervisor(Home.at(home)).logs / f"{service}.log"
+    if not file.exists():
+        known = ", ".join(sorted(one.stem for one in file.parent.glob("*.log")))
+        raise _fail(f"There is no log of {service!r}; there are: {known or 'none yet'}.")
+    tail = shutil.which("tail") or "/usr/bin/tail"
+    command = [tail, "-n", str(lines), *(["-F"] if follow else []), str(file)]
+    try:
+        subprocess.run(command, check=False)  # noqa: S603  # our own command
+    except KeyboardInterrupt:
+        return
+
+
+@app.command()
+def reset(home: HomeOption = _HOME, *, yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False) -> None:
+    """Stop everything and delete all data of this home."""
+    folder = home.resolve()
+    if not (folder / "state.json").exists():
+        console.print(f"There is nothing in {folder}.")
+        return
+    if not yes and not typer.confirm(f"Delete all data in {folder}?"):
+        raise typer.Exit(1)
+    System(home).down()
+    shutil.rmtree(folder)
+    console.print(f"{folder} is gone.")
+
+
+# The business clock ---------------------------------------------------------------------------------------------------
+
+
+def _move(home: Path, offset: timedelta | None, add: timedelta | None = None) -> timedelta:
+    url = (
+        RedisServer(Home.at(home, attached=True)).url
+        if os.environ.get("REDIS_URL") is None
+        else os.environ["REDIS_URL"]
+    )
+
+    async def move() -> timedelta:
+        async with Redis.from_url(url) as client:
+            found = timedelta(seconds=float(await client.get(OFFSET_KEY) or 0))
+            if offset is None and add is None:
+                return found
+            new = offset if offset is not None else found + (add or timedelta())
+            await write_offset(client, new)
+            return new
+
+    return asyncio.run(move())
+
+
+def _tell_clock(offset: timedelta) -> None:
+    console.print(f"The business clock says {datetime.now(UTC) + offset:%Y-%m-%d %H:%M:%S} UTC (offset {offset}).")
+
+
+@clock_app.command("show")
+def clock_show(home: HomeOption = _HOME) -> None:
+    """Show the business clock."""
+    _tell_clock(_move(home, None))
+
+
+@clock_app.command("set")
+def clock_set(
+    instant: Annotated[datetime, typer.Argument(help="The business instant, UTC.")], home: HomeOption = _HOME
+) -> None:
+    """Set the business clock of every service."""
+    _tell_clock(_move(home, instant.replace(tzinfo=UTC) - datetime.now(UTC)))
+
+
+@clock_app.command("advance")
+def clock_advance(
+    days: Annotated[float, typer.Argument(help="How many days to go forward.")], home: HomeOption = _HOME
+) -> None:
+    """Move the business clock of every service forward."""
+    _tell_clock(_move(home, None, timedelta(days=days)))
+
+
+# Dead letters ---------------------------------------------------------------------------------------------------------
+
+
+def _with_database(home: Path, service: str, work: Any) -> Any:
+    if service not in SCHEMAS:
+        raise _fail(f"No service {service!r} has parked keys; choose one of {', '.join(SCHEMAS)}.")
+
+    async def run() -> Any:
+        database = Database(
+            MySQLServer(Home.at(home, attached=True)).url(f"lms_{service}", f"lms_{service}"), pool_size=1
+        )
+        try:
+            async with database.transaction() as connection:
+                return await work(connection)
+        finally:
+            await database.close()
+
+    try:
+        return asyncio.run(run())
+    except DomainError as error:
+        raise _fail(str(error)) from error
+
+
+@dlq_app.command("list")
+def dlq_list(home: HomeOption = _HOME) -> None:
+    """Show every parked key of every service."""
+    table = Table("service", "consumer", "key", "kind", "events", "since", "reason")
+    for service in SCHEMAS:
+        found: list[dead_letters.ParkedKey] = _with_database(home, service, dead_letters.parked)
+        for one in found:
+            since = one.since.strftime("%Y-%m-%d %H:%M:%S")
+            table.add_row(service, one.consumer, one.key, one.kind, str(one.events), since, one.reason[:200])
+    console.print(table if table.row_count else "No key is parked.")
+
+
+@dlq_app.command("show")
+def dlq_show(service: str, consumer: str, key: str, home: HomeOption = _HOME) -> None:
+    """Show the events that wait under a parked key."""
+
+    async def work(connection: AsyncConnection) -> Any:
+        return await dead_letters.show(connection, consumer, key)
+
+    for one in _with_database(home, service, work):
+        console.print_json(
+            json.dumps(
+                {
+                    "topic": one.topic, "partition": one.partition, "offset": one.offset,
+                    "headers": dict(one.headers), "payload": one.payload,
+                }
+            )
+        )  # fmt: skip
+
+
+@dlq_app.command("retry")
+def dlq_retry(service: str, consumer: str, key: str, home: HomeOption = _HOME) -> None:
+    """Release a parked key after its cause was mended."""
+
+    async def work(connection: AsyncConnection) -> None:
+        await dead_letters.retry(connection, consumer, key)
+
+    _with_database(home, service, work)
+    console.print(f"{consumer} tries {key} again.")
+
+
+@dlq_app.command("skip")
+def dlq_skip(service: str, consumer: str, key: str, home: HomeOption = _HOME) -> None:
+    """Give up the first event of a parked key and release the rest."""
+
+    async def work(connection: AsyncConnection) -> Any:
+        return await dead_letters.skip(connection, consumer, key)
+
+    skipped = _with_database(home, service, work)
+    console.print(f"Skipped {skipped.topic}/{skipped.partition}@{skipped.offset}; {consumer} goes on with {key}.")
+
+
+def main() -> None:
+    """Run the command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import shutil
 import signal
@@ -309,6 +310,7 @@ def dlq_skip(service: str, consumer: str, key: str, home: HomeOption = _HOME) ->
 
 def main() -> None:
     """Run the command."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it complains of a broker that is still starting
     app()
 
 

@@ -9,6 +9,7 @@ import os
 import secrets
 import socket
 import tempfile
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,7 @@ class Home:
     state: dict[str, Any] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
     attached: bool = False
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @classmethod
     def at(cls, folder: Path, *, attached: bool = False) -> "Home":
@@ -71,13 +73,18 @@ class Home:
 
     def secret(self, name: str, length: int = 32) -> str:
         """Return a generated secret, the same at every start; `length` counts random bytes."""
-        if name not in self.secrets:
-            self.secrets[name] = secrets.token_urlsafe(length)
-            _write(self.folder / "secrets.json", self.secrets)
-        return self.secrets[name]
+        with self._lock:  # the servers are prepared side by side
+            if name not in self.secrets:
+                self.secrets[name] = secrets.token_urlsafe(length)
+                _write(self.folder / "secrets.json", self.secrets)
+            return self.secrets[name]
 
     def port(self, name: str, preferred: int | None = None) -> int:
         """Return the port of a part: the one it had, else `preferred`, else any; never one that is taken now."""
+        with self._lock:
+            return self._port(name, preferred)
+
+    def _port(self, name: str, preferred: int | None) -> int:
         ports = self.state.setdefault("ports", {})
         if self.attached and name in ports:
             return int(ports[name])

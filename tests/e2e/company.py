@@ -1,0 +1,244 @@
+"""A company for end-to-end tests: everything goes through the gateway's public API, as a person or a script would."""
+
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import httpx
+from redis import Redis
+
+from lms.cli.system import LOADER, System
+from lms.kernel.clock import CHANNEL, OFFSET_KEY
+
+DAY = 480
+FULL, OFF = {"morning_minutes": 240, "afternoon_minutes": 240}, {"morning_minutes": 0, "afternoon_minutes": 0}
+MORNING_ONLY = {"morning_minutes": 240, "afternoon_minutes": 0}
+FIVE_DAYS = [FULL] * 5 + [OFF] * 2
+DEADLINE = 30.0
+
+_numbers = itertools.count(1)
+
+
+def eventually(look: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
+    """Return what `look` returns as soon as it is true; fail with `what` and the last answer otherwise."""
+    until = time.monotonic() + seconds
+    found = look()
+    while not found:
+        assert time.monotonic() < until, f"{what}; last seen: {found!r}"
+        time.sleep(0.03)
+        found = look()
+    return found
+
+
+@dataclass(frozen=True)
+class Employee:
+    """Somebody of the company, and the roles in which they act."""
+
+    id: str
+    roles: tuple[str, ...] = ("employee",)
+
+
+@dataclass
+class Company:
+    """The API of a running system, and what tests need to set up people and rules in it."""
+
+    system: System
+    client: httpx.Client
+    token: str = ""
+    _office: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, system: System) -> "Company":
+        """Return the company of a system, signed in with the service account that may act for others."""
+        company = cls(system, httpx.Client(base_url=system.url, timeout=30))
+        body = {"client_id": LOADER, "client_secret": system.home.secret("loader")}
+        eventually(lambda: company.client.post("/api/v1/auth/token", json=body).is_success, "no token for the loader")
+        company.token = company.client.post("/api/v1/auth/token", json=body).json()["access_token"]
+        return company
+
+    # Calls --------------------------------------------------------------------------------------------------------
+
+    def call(
+        self, method: str, path: str, who: Employee | None = None, body: Any = None, **headers: str
+    ) -> httpx.Response:
+        """Send one request as `who`, or as hr and admin."""
+        sent = {"Authorization": f"Bearer {self.token}", **headers}
+        if who is not None:
+            sent |= {"X-Act-For": who.id, "X-Act-For-Roles": ",".join(who.roles)}
+        return self.client.request(method, f"/api/v1{path}", json=body, headers=sent)
+
+    def do(self, method: str, path: str, who: Employee | None = None, body: Any = None, **headers: str) -> Any:
+        """Send one request that must succeed, and return its answer."""
+        answer = self.call(method, path, who, body, **headers)
+        assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer.json() if answer.content else None
+
+    # Set-up -------------------------------------------------------------------------------------------------------
+
+    def schedule(self, *weeks: list[dict[str, int]]) -> str:
+        """Define a work schedule of rotating weeks."""
+        body = {"name": f"schedule {next(_numbers)}", "weeks": list(weeks)}
+        return str(self.do("POST", "/schedules", body=body)["id"])
+
+    def location(self, *holidays: tuple[str, str]) -> tuple[str, str]:
+        """Open an office with its own calendar of (date, part) holidays; return (location, calendar)."""
+        number = next(_numbers)
+        calendar = self.do("POST", "/holiday-calendars", body={"name": f"calendar {number}", "country": "FR"})["id"]
+        if holidays:
+            dated = [{"date": day, "name": "Holiday", "part": part} for day, part in holidays]
+            self.do("POST", f"/holiday-calendars/{calendar}/holidays", body={"holidays": dated})
+        body = {"name": f"office {number}", "country": "FR", "time_zone": "Europe/Paris", "calendar_id": calendar}
+        return str(self.do("POST", "/locations", body=body)["id"]), str(calendar)
+
+    def hire(
+        self,
+        *,
+        since: str = "2015-01-01",
+        manager: Employee | None = None,
+        roles: tuple[str, ...] = ("employee",),
+        location: str | None = None,
+        schedule: str | None = None,
+    ) -> Employee:
+        """Employ somebody."""
+        if not self._office:
+            self._office = {
+                "department": self.do("POST", "/departments", body={"name": f"department {next(_numbers)}"})["id"],
+                "location": self.location()[0],
+                "schedule": self.schedule(FIVE_DAYS),
+            }
+        body = {
+            "email": f"person-{next(_numbers)}-{time.time_ns()}@test.example", "given_name": "Test",
+            "family_name": "Person", "department_id": self._office["department"],
+            "location_id": location or self._office["location"], "manager_id": manager.id if manager else None,
+            "schedule_id": schedule or self._office["schedule"], "employed_from": since, "roles": list(roles),
+        }  # fmt: skip
+        return Employee(self.do("POST", "/employees", body=body)["id"], roles)
+
+    def leave_type(self, **terms: Any) -> str:
+        """Define a leave type; return its slug."""
+        slug = f"type-{next(_numbers)}-{time.time_ns() % 10**9}"
+        body = {
+            "leave_type": slug, "name": slug, "unit": "half-day", "paid": True, "pay_code": "T", "colour": "#123456",
+            "needs_approval": True, "limited": True, **terms,
+        }  # fmt: skip
+        self.do("POST", "/leave-types", body=body)
+        return slug
+
+    def policy(self, leave_type: str, days: float, since: str, **terms: Any) -> None:
+        """Publish the first policy of a leave type: so many days a year, up front."""
+        body = {
+            "policy_id": leave_type, "leave_type": leave_type, "effective_from": since,
+            "entitlement_minutes": int(days * DAY), "accrual": "up-front", **terms,
+        }  # fmt: skip
+        self.do("POST", "/policies", body=body)
+
+    # Time ---------------------------------------------------------------------------------------------------------
+
+    def set_clock(self, day: str, hour: int = 9) -> None:
+        """Set the business clock, and wait until every service follows it and has done the day's accruals."""
+        instant = datetime.fromisoformat(day).replace(hour=hour, tzinfo=UTC)
+        offset = instant - datetime.now(UTC)
+        with Redis.from_url(self.system.redis.url) as redis:
+            redis.set(OFFSET_KEY, str(offset.total_seconds()))
+            redis.publish(CHANNEL, str(offset.total_seconds()))
+        probe = self.hire()
+        eventually(lambda: (found := self.balances(probe)) and found["today"] == day, f"the clock does not say {day}")
+        eventually(
+            lambda: self.do("POST", "/accruals/run", body={}, Prefer="wait=10")["finished_at"], "accruals do not end"
+        )
+
+    # Leave --------------------------------------------------------------------------------------------------------
+
+    def balances(self, who: Employee, as_of: str | None = None) -> Any:
+        """Return somebody's balances, or None while the account is not there."""
+        query = f"?employee_id={who.id}" + (f"&as_of={as_of}" if as_of else "")
+        answer = self.call("GET", f"/balances{query}")
+        return answer.json() if answer.is_success else None
+
+    def days_left(self, who: Employee, leave_type: str, as_of: str | None = None, figure: str = "balance") -> str:
+        """Return a figure of a balance in days, such as "20.00"."""
+        found = self.balances(who, as_of)
+        assert found is not None, f"no balances of {who.id}"
+        (item,) = [one for one in found["items"] if one["leave_type"] == leave_type]
+        return str(item[figure]["days"])
+
+    def becomes(self, who: Employee, leave_type: str, days: str, as_of: str | None = None) -> None:
+        """Wait until a balance has so many days."""
+
+        def there() -> bool:
+            found = self.balances(who, as_of)
+            return bool(found) and any(
+                one["leave_type"] == leave_type and one["balance"] and one["balance"]["days"] == days
+                for one in found["items"]
+            )
+
+        until = time.monotonic() + DEADLINE
+        while not there():
+            assert time.monotonic() < until, f"{self.balances(who, as_of)} never came to {days} days of {leave_type}"
+            time.sleep(0.05)
+
+    def try_to_ask(self, who: Employee, leave_type: str, start: str, end: str, **more: Any) -> httpx.Response:
+        """Ask for leave; wait for the facts about the person to arrive, not for the process."""
+        body = {"leave_type": leave_type, "start_date": start, "end_date": end, **more}
+        until = time.monotonic() + DEADLINE
+        while True:
+            answer = self.call("POST", "/leave-requests", who, body, Prefer="wait=10")
+            unknown = answer.status_code in {404, 409, 422} and "unknown" in answer.json().get("code", "")
+            if not unknown or time.monotonic() > until:
+                return answer
+            time.sleep(0.05)
+
+    def ask(self, who: Employee, leave_type: str, start: str, end: str, **more: Any) -> Any:
+        """Ask for leave and return the request, settled."""
+        answer = self.try_to_ask(who, leave_type, start, end, **more)
+        assert answer.status_code == 201, answer.text
+        found = answer.json()
+        assert found["settled"], found
+        return found
+
+    def request(self, request_id: str) -> Any:
+        """Return a request as hr sees it."""
+        return self.do("GET", f"/leave-requests/{request_id}")
+
+    def decide(
+        self, approver: Employee, request: Any, decision: str = "approve", *, revision: int | None = None, **body: Any
+    ) -> httpx.Response:
+        """Approve or reject; wait until the case is in the approver's inbox first."""
+        eventually(lambda: self.case(approver, request["id"]), f"{request['id']} is not in the inbox of {approver}")
+        if decision == "reject":
+            body.setdefault("reason", "Not now")
+        return self.call(
+            "POST",
+            f"/approvals/{request['id']}/{decision}",
+            approver,
+            {"revision": revision or request["revision"], **body},
+        )
+
+    def case(self, approver: Employee, request_id: str, status: str = "pending") -> Any:
+        """Return the case of a request in somebody's inbox, or None."""
+        found = self.do("GET", f"/approvals?status={status}&limit=200", approver)
+        return next((one for one in found["items"] if one["request_id"] == request_id), None)
+
+    def until_status(self, request_id: str, status: str) -> Any:
+        """Wait until a request has a status and is settled."""
+        return eventually(
+            lambda: (found := self.request(request_id)) and found["status"] == status and found["settled"] and found,
+            f"{request_id} does not become {status}",
+        )
+
+    def take(self, who: Employee, manager: Employee, leave_type: str, start: str, end: str, **more: Any) -> Any:
+        """Ask for leave and have it approved."""
+        asked = self.ask(who, leave_type, start, end, **more)
+        assert asked["status"] == "pending", asked
+        answer = self.decide(manager, asked)
+        assert answer.is_success, answer.text
+        return self.until_status(asked["id"], "approved")
+
+
+def next_monday(weeks: int = 1) -> date:
+    """Return a Monday, so many weeks after this one."""
+    today = datetime.now(UTC).date()
+    return today - timedelta(days=today.weekday()) + timedelta(weeks=weeks)

@@ -280,6 +280,27 @@ async def test_an_event_is_held_until_the_projector_has_seen_what_it_rests_on(wo
     assert found == 6
 
 
+async def test_an_event_that_the_projector_reads_too_is_held_until_the_projector_has_seen_it(world: World) -> None:
+    facts = Projector("facts", (world.topic,), (Balances,))
+
+    async def add_what_the_view_shows(unit: UnitOfWork, event: Deposited, around: Envelope) -> None:
+        shown = await unit.connection.scalar(
+            select(balances.c.minutes).where(live(balances, "balances"), balances.c.account == event.account)
+        )
+        await add(unit, Deposited(account=event.account, minutes=0 if shown is None else shown), around)
+
+    reader = Reactor("count", (world.topic,), {Deposited: add_what_the_view_shows}, "facts")
+    await world.start(reader, facts)
+    accounts = [f"a{n}" for n in range(20)]
+    await world.send(*(world.deposit(account, 1, 7) for account in accounts))
+
+    async def all_counted() -> bool:
+        return len(await world.totals()) == len(accounts) and not await world.parked()
+
+    await eventually(all_counted, "an event is held for ever")
+    assert await world.totals() == dict.fromkeys(accounts, (7, 1))
+
+
 @pytest.mark.parametrize(
     ("payload", "told"),
     [

@@ -107,7 +107,8 @@ class Reactor:
     """Turns facts into commands, one per transaction.
 
     `waits_for` names the projector whose views the handlers read: an event that rests on a fact which that projector
-    has not seen yet is held, with its key, until it has.
+    has not seen yet is held, with its key, until it has. So is an event of a topic that the projector reads itself,
+    until the projector has seen that very event.
     """
 
     name: str
@@ -522,7 +523,7 @@ class ConsumerRunner:
         if verdict is Verdict.SKIP:
             CONSUMER_SKIPPED.labels(self.consumer.name).inc()
             return None
-        missing = await self._missing(connection, envelope)
+        missing = await self._missing(connection, received.topic, envelope)
         if missing is not None:
             reason = f"waits until {self._waits_for} has seen {missing.stream} version {missing.version}"
             await park(connection, self.consumer.name, _parked(received), kind="held", reason=reason, waiting=missing)
@@ -550,11 +551,12 @@ class ConsumerRunner:
                 self._runtime.executor.wake()
             await unit.committed()
 
-    async def _missing(self, connection: AsyncConnection, envelope: Envelope) -> Waiting | None:
-        if self._waits_for is None or not envelope.prerequisites:
+    async def _missing(self, connection: AsyncConnection, topic: str, envelope: Envelope) -> Waiting | None:
+        if self._waits_for is None:
             return None
         topics = next(one.consumer.topics for one in self._runtime.runners if one.consumer.name == self._waits_for)
-        wanted = [one for one in envelope.prerequisites if one.topic in topics]
+        itself = Waiting(topic, envelope.stream, envelope.version)
+        wanted = [one for one in (*envelope.prerequisites, itself) if one.topic in topics]
         return await missing_prerequisite(connection, self._waits_for, wanted)
 
     # Shared by both ------------------------------------------------------------------------------------------------
@@ -740,7 +742,7 @@ class ConsumerRunner:
         verdict = self._judge(envelope, (await self._seen(connection, {envelope.stream})).get(envelope.stream))
         if verdict is Verdict.SKIP:
             return True, None
-        if verdict is Verdict.GAP or await self._missing(connection, envelope) is not None:
+        if verdict is Verdict.GAP or await self._missing(connection, received.topic, envelope) is not None:
             return False, None
         return True, await self._apply(connection, received, envelope)
 

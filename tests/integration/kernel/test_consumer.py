@@ -153,7 +153,7 @@ class World:
                         consumer_offsets.c.consumer == consumer, consumer_offsets.c.topic == self.topic
                     )
                 )
-                return sum(row.next_offset for row in rows) >= sent
+                return bool(sum(row.next_offset for row in rows) >= sent)
 
         await eventually(there, f"{consumer} did not reach {sent} events")
 

@@ -4,7 +4,7 @@ import itertools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -236,9 +236,3 @@ class Company:
         answer = self.decide(manager, asked)
         assert answer.is_success, answer.text
         return self.until_status(asked["id"], "approved")
-
-
-def next_monday(weeks: int = 1) -> date:
-    """Return a Monday, so many weeks after this one."""
-    today = datetime.now(UTC).date()
-    return today - timedelta(days=today.weekday()) + timedelta(weeks=weeks)

@@ -1,5 +1,6 @@
 """End-to-end tests share one running system and one company."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def company(system: System) -> Company:
-    """The company."""
-    return Company.of(system)
+def company(system: System) -> Iterator[Company]:
+    """The company, on a Monday in March."""
+    found = Company.of(system)
+    found.set_clock("2026-03-02")
+    yield found
+    found.client.close()

@@ -25,7 +25,7 @@ def test_rule_1_leave_over_new_year_is_charged_to_each_year(company: Company, ma
     company.becomes(anna, slug, "20.00")
     body = {"leave_type": slug, "start_date": "2017-12-25", "end_date": "2018-01-03"}
     preview = company.do("POST", "/leave-requests/preview", anna, body)
-    charged = {int(one["year"]): one["amount"]["days"] for one in preview["years"]}
+    charged = {int(one["year"]): one["amount"]["days"] for one in preview["entitlement_years"]}
     assert charged == {2017: "5.00", 2018: "3.00"}
 
 

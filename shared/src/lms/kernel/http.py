@@ -26,6 +26,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeVar, cast
 
@@ -99,6 +100,8 @@ class _Service(Protocol):
     def consumers(self) -> Sequence[_Consumer]: ...
     @property
     def migrations(self) -> Path | None: ...
+    @property
+    def checks(self) -> Mapping[str, Callable[[Any], Awaitable[None]]]: ...
 
 
 class HttpProcess(Protocol):
@@ -143,16 +146,17 @@ def create_app(process: HttpProcess, routers: Sequence[APIRouter], title: str) -
     """
     app = _bare_app(title, process.settings)
     app.state.runtime = process
+    own = {name: partial(check, process) for name, check in process.service.checks.items()}
     if isinstance(process.settings, KernelSettings):
-        app.include_router(_stateful(app, cast("HttpRuntime", process)))
+        app.include_router(_stateful(app, cast("HttpRuntime", process), own))
     else:
-        app.include_router(health_router({"redis": process.redis.ping}, lambda: _serving(process)))
+        app.include_router(health_router({"redis": process.redis.ping, **own}, lambda: _serving(process)))
     for router in routers:
         app.include_router(router)
     return app
 
 
-def _stateful(app: FastAPI, runtime: HttpRuntime) -> APIRouter:
+def _stateful(app: FastAPI, runtime: HttpRuntime, own: Mapping[str, Callable[[], Awaitable[None]]]) -> APIRouter:
     """Give the application its idempotent commands and its reads; return the health routes."""
     settings: KernelSettings = runtime.settings
     app.state.answers = stored_answers(runtime)
@@ -164,6 +168,7 @@ def _stateful(app: FastAPI, runtime: HttpRuntime) -> APIRouter:
             "database": runtime.database.ping,
             "redis": runtime.redis.ping,
             "kafka": lambda: reachable(settings.kafka_bootstrap_servers),
+            **own,
         },
         _Readiness(runtime),
         before_scrape=lambda: _measure_pool(runtime.database),

@@ -23,8 +23,9 @@ import orjson
 import structlog
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.mysql import insert as upsert
+from sqlalchemy.exc import DBAPIError
 
-from lms.kernel.database import Database, is_transient
+from lms.kernel.database import Database, is_contention, is_transient
 from lms.kernel.failpoints import failpoint
 from lms.kernel.ids import new_id
 from lms.kernel.kafka import Message, Producer, is_away
@@ -178,7 +179,7 @@ class Relay:
         failpoint("relay.after-read")
         await self._send(rows)
         failpoint("relay.after-publish")
-        await self._mark([row.position for row in rows])
+        await self._mark_patiently([row.position for row in rows])
         failpoint("relay.after-mark")
         RELAYED.labels(self._service).inc(len(rows))
         return len(rows)
@@ -202,6 +203,15 @@ class Relay:
                 )
             )
         await self._producer.send_all(run)
+
+    async def _mark_patiently(self, positions: Sequence[int]) -> None:
+        """Mark, again and again while commands stand in the way: publishing the batch anew would cost more."""
+        while True:
+            try:
+                return await self._mark(positions)
+            except DBAPIError as error:
+                if not is_contention(error):
+                    raise
 
     async def _mark(self, positions: Sequence[int]) -> None:
         async with self._database.transaction() as connection:

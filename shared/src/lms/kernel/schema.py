@@ -88,7 +88,6 @@ outbox = Table(
     Column("payload", LONGTEXT, nullable=False),
     Column("headers", LONGTEXT, nullable=False),
     Column("recorded_at", instant(), nullable=False),
-    UniqueConstraint("id", name="outbox_id"),
     **_TABLE,
 )
 """Facts not yet on Kafka; a row is deleted once the broker has acknowledged it. The columns fit Debezium's outbox

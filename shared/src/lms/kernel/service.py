@@ -22,10 +22,11 @@ from typing import Any
 import structlog
 import uvicorn
 import uvloop
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter
 from redis.asyncio import Redis
 from sqlalchemy import func, text
 from sqlalchemy.dialects.mysql import insert as upsert
+from starlette.types import ASGIApp
 
 from lms.kernel.clock import BusinessClock
 from lms.kernel.consumer import Consumer, ConsumerRunner, dead_letter_topic
@@ -66,7 +67,9 @@ class Service:
     """Everything that makes up one service, named literally.
 
     `publishes` are the topics that its events go to; `inline` are the views written in the command's own transaction;
-    `examples` hold one instance of each event, for the
+    `checks` are more parts of
+    /health, each given the process; `wrap` puts layers around the HTTP application, given the settings; `on_start` and
+    `on_stop` are given the process. `examples` hold one instance of each event, for the
     contracts.
     """
 
@@ -82,6 +85,9 @@ class Service:
     routers: tuple[APIRouter, ...] = ()
     jobs: tuple[Job, ...] = ()
     on_start: "Callable[[Runtime], Awaitable[None]] | None" = None
+    on_stop: "Callable[[Any], Awaitable[None]] | None" = None
+    checks: "Mapping[str, Callable[[Any], Awaitable[None]]]" = field(default_factory=dict)
+    wrap: "Callable[[ASGIApp, Any], ASGIApp] | None" = None
     migrations: Path | None = None
 
     @property
@@ -99,11 +105,12 @@ class Service:
 class Process:
     """What every running process has: its wiring, settings, Redis and clock. A service without a database is just this.
 
-    `ready` says whether it takes requests now.
+    `ready` says whether it takes requests now; `parts` is what a service keeps for the life of the process.
     """
 
     def __init__(self, service: Service, settings: ProcessSettings) -> None:
         self.service = service
+        self.parts: dict[str, Any] = {}
         self.settings: Any = settings
         self.ready = False
         self.redis: Redis = Redis.from_url(
@@ -129,6 +136,8 @@ class Process:
     async def stop(self) -> None:
         """Stop the background work and close the connections."""
         self.ready = False
+        if self.service.on_stop is not None:
+            await _close(self.service.on_stop(self))
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -286,7 +295,10 @@ async def serve(service: Service, settings: ProcessSettings, *, role: str) -> No
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    server = HttpServer(create_app(runtime, service.routers, title=f"LMS {service.name}"), settings.host, settings.port)
+    app: ASGIApp = create_app(runtime, service.routers, title=f"LMS {service.name}")
+    if service.wrap is not None:
+        app = service.wrap(app, settings)
+    server = HttpServer(app, settings.host, settings.port)
     await runtime.start(worker=role in {"all", "worker"})
     await server.start()
     _log.info("the service is up", service=service.name, role=role, port=settings.port)
@@ -303,7 +315,7 @@ async def serve(service: Service, settings: ProcessSettings, *, role: str) -> No
 class HttpServer:
     """uvicorn inside our own event loop, without its signal handlers: the process stops in our order."""
 
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,

@@ -143,7 +143,9 @@ async def test_a_refused_command_leaves_nothing_behind(executor: Executor, datab
         assert await connection.scalar(select(func.count()).select_from(events)) == 0
 
 
-async def test_the_trail_of_a_command_is_in_its_facts(executor: Executor, database: Database, store: EventStore) -> None:
+async def test_the_trail_of_a_command_is_in_its_facts(
+    executor: Executor, database: Database, store: EventStore
+) -> None:
     context = CommandContext(actor="anna", correlation_id="corr", causation_id="cause", traceparent="00-1-2-01")
     await executor.run(lambda unit: deposit(unit, "a", 1), context=context)
     async with database.read() as connection:

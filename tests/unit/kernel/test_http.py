@@ -89,6 +89,7 @@ class Wiring:
     name: str = "requests"
     consumers: tuple[Any, ...] = ()
     migrations: Path | None = None
+    checks: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass

@@ -144,6 +144,7 @@ class Wiring:
     name: str = "accounts"
     consumers: tuple[Reader, ...] = (Reader("views", ("leave.other.v1",)), Reader("reactor", ("leave.other.v1",)))
     migrations: Path | None = None
+    checks: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass

@@ -5,8 +5,6 @@ answers the leave book; it waits until `facts` has seen what a request rests on.
 event, never an error.
 """
 
-from lms.kernel.consumer import Projector, Reactor
-
 from lms.balances import commands
 from lms.balances.events import ChargedDay, RestsOn
 from lms.balances.projections.people import People
@@ -22,6 +20,7 @@ from lms.balances.upstream import (
     LeaveRequested,
     Rest,
 )
+from lms.kernel.consumer import Projector, Reactor
 from lms.kernel.event import Envelope
 from lms.kernel.execution import UnitOfWork
 

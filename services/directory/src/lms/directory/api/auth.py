@@ -158,7 +158,7 @@ async def post_refresh(
 
 
 @router.post("/auth/logout", status_code=204)
-async def post_logout(  # noqa: PLR0917  # a cookie, a header or a body may say which session
+async def post_logout(  # a cookie, a header or a body may say which session
     request: Request,
     parts: PartsDep,
     body: RefreshBody | None = None,

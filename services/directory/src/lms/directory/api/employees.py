@@ -120,7 +120,7 @@ class NewEmployeeAnswer(EmployeeAnswer):
 
 
 @router.get("", response_model=Page[EmployeeAnswer | ColleagueAnswer])
-async def list_employees(  # noqa: PLR0917  # a filter each
+async def list_employees(  # a filter each
     caller: CallerDep,
     parts: PartsDep,
     views: ViewsDep,
@@ -194,7 +194,7 @@ async def post_employee(body: NewEmployeeBody, caller: Editor, parts: PartsDep, 
 
 
 @router.patch("/{employee_id}", response_model=EmployeeAnswer)
-async def patch_employee(  # noqa: PLR0917  # each is a dependency
+async def patch_employee(  # each is a dependency
     employee_id: Id,
     body: EmployeeChangesBody,
     caller: Editor,

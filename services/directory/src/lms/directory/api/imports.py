@@ -69,7 +69,7 @@ class StagedAnswer(Answer):
     responses={200: {"model": DryRunAnswer, "description": "Dry run"}},
     max_body_size=LARGEST_FILE,
 )
-async def post_import(  # noqa: PLR0917  # each is a dependency or a flag
+async def post_import(  # each is a dependency or a flag
     file: UploadFile,
     caller: Editor,
     parts: PartsDep,

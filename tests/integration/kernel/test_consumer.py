@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 from lms.kernel import dead_letters, failpoints
 from lms.kernel.auth import public_key_of
 from lms.kernel.cloudevents import encode_headers
-from lms.kernel.consumer import Consumer, Projector, Reactor
+from lms.kernel.consumer import Consumer, ConsumerRunner, Fenced, Projector, Reactor, Received
 from lms.kernel.decider import Decider
 from lms.kernel.event import Envelope, Event, ForeignEvent, Prerequisite
 from lms.kernel.execution import UnitOfWork
@@ -240,6 +240,36 @@ async def test_a_member_that_lost_its_partition_without_noticing_changes_nothing
     await world.send(world.deposit("a", 2, 1), world.deposit("a", 3, 1))
     await world.caught_up(3)
     assert await world.totals() == {"a": (3, 3)}
+
+
+@pytest.mark.parametrize("fencing", [True, False])
+async def test_two_members_that_hold_the_same_batch_apply_it_once_thanks_to_the_fencing(
+    world: World, monkeypatch: pytest.MonkeyPatch, fencing: bool
+) -> None:
+    off = {"consumer.version-check"} if fencing else {"consumer.version-check", "consumer.fencing"}
+    monkeypatch.setattr(failpoints, "_off", frozenset(off))
+    await world.start(counting(world))
+    await world.send(world.deposit("a", 1, 5))
+    await world.caught_up(1)
+    owner = world.running[0].runners[0]
+    batch: list[Received] = []
+    react = owner._react
+
+    async def record_and_react(received: Received) -> None:
+        batch.append(received)
+        await react(received)
+
+    monkeypatch.setattr(owner, "_react", record_and_react)
+    await world.send(world.deposit("a", 2, 7))
+    await world.caught_up(2)
+    zombie = ConsumerRunner(world.running[0], counting(world))
+    if fencing:
+        with pytest.raises(Fenced):
+            await zombie._react(batch[0])
+        assert await world.totals() == {"a": (12, 2)}
+    else:
+        await zombie._react(batch[0])
+        assert await world.totals() == {"a": (19, 3)}
 
 
 async def test_a_missing_version_parks_its_key_and_heals_when_it_comes(world: World) -> None:

@@ -185,6 +185,11 @@ class System:
         self.supervisor.start_program(program)
         await self.wait_ready(program)
 
+    def forget_extra(self, program: str) -> None:
+        """Let a process have its ordinary variables again from its next start on."""
+        service = next(one for one in SERVICES if program in self.programs_of(one))
+        self._write_environment(service, program, {})
+
     # Environments -------------------------------------------------------------------------------------------------
 
     def _programs(self, servers: list[Server]) -> list[Program]:

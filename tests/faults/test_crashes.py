@@ -1,0 +1,129 @@
+"""`kill -9` at the worst moments, under load: nothing is lost, nothing is counted twice."""
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from redis import Redis
+from tests.e2e.company import Company
+from tests.faults import invariants
+from tests.faults.load import DAYS, Load
+
+from lms.cli.system import System
+
+
+async def under(load: Load, requests: int = 40) -> None:
+    """Run a load beside the test."""
+    await asyncio.to_thread(load.run, requests)
+
+
+async def whole(system: System, load: Load) -> None:
+    """Assert that everything came to rest, that every invariant holds, and that every command had its effect once."""
+    await invariants.at_rest(system)
+    await invariants.check(system)
+    states = await asyncio.to_thread(invariants.agree, load.company, load.people, load.leave_type, DAYS)
+    assert sum(states.values()) == 40, states
+    assert states == {"approved": 16, "rejected": 8, "cancelled": 8, "pending": 8}, states
+
+
+@pytest.fixture
+async def alone(system: System) -> AsyncIterator[Callable[[str, str], object]]:
+    """Run one copy of a service, with a failpoint; afterwards both copies run as before."""
+    used: list[str] = []
+
+    async def start(service: str, failpoints: str, folder: Path) -> None:
+        used.append(service)
+        await asyncio.to_thread(system.supervisor.stop_program, f"{service}-2")
+        extra = {"LMS_FAILPOINTS": failpoints, "LMS_FAILPOINT_DIR": str(folder)}
+        await system.restart_with(service, extra)
+        system.forget_extra(service)
+
+    yield start  # type: ignore[misc]
+    for service in used:
+        await system.restart_with(service, {})
+        system.supervisor.start_program(f"{service}-2")
+        await system.wait_ready(f"{service}-2")
+
+
+@pytest.mark.parametrize(
+    ("service", "failpoint"),
+    [
+        ("requests", "command.after-commit=kill@5"),
+        ("requests", "relay.after-publish=kill@4"),
+        ("requests", "consumer.before-commit=kill@6"),
+        ("balances", "consumer.in-batch=kill@6"),
+        ("balances", "relay.after-read=kill@4"),
+        ("approvals", "relay.after-publish=kill@4"),
+        ("approvals", "consumer.after-commit=kill@8"),
+    ],
+)
+async def test_a_service_killed_at_a_failpoint_loses_and_doubles_nothing(
+    system: System, company: Company, alone: Callable[..., object], tmp_path: Path, service: str, failpoint: str
+) -> None:
+    load = await asyncio.to_thread(Load.of, company)
+    await alone(service, failpoint, tmp_path)  # type: ignore[misc]
+    await under(load)
+    fired = os.listdir(tmp_path)  # noqa: PTH208  # names are all that is asked
+    assert len(fired) == 1, f"the failpoint fired {len(fired)} times: {fired}"
+    assert fired[0].startswith(failpoint.partition("=")[0])
+    await whole(system, load)
+
+
+async def test_a_relay_that_slept_past_its_lease_repeats_and_doubles_nothing(system: System, company: Company) -> None:
+    load = await asyncio.to_thread(Load.of, company)
+    sql = "SELECT holder FROM lms_requests.relay_lease WHERE expires_at > UTC_TIMESTAMP(6)"
+    ((holder,),) = invariants.rows(system, sql)
+    process = int(holder.split(".")[-2])
+    running = asyncio.create_task(under(load))
+    os.kill(process, signal.SIGSTOP)
+    try:
+        until = time.monotonic() + 30
+        while not [one for one in invariants.rows(system, sql) if one[0] != holder]:
+            assert time.monotonic() < until, "no other copy took the lease"
+            await asyncio.sleep(0.1)
+    finally:
+        os.kill(process, signal.SIGCONT)
+    await running
+    await whole(system, load)
+
+
+@pytest.mark.parametrize("server", ["mysql", "kafka", "redis"])
+async def test_a_server_killed_under_load_costs_time_and_nothing_else(
+    system: System, company: Company, server: str
+) -> None:
+    load = await asyncio.to_thread(Load.of, company)
+    running = asyncio.create_task(under(load))
+    while load.answered < 20:  # noqa: ASYNC110  # counted by threads
+        await asyncio.sleep(0.01)
+    os.kill(system.supervisor.states()[server]["pid"], signal.SIGKILL)
+    await running
+    if server == "redis":
+        with Redis.from_url(system.redis.url) as redis:
+            offset = redis.get("lms:clock:offset")
+            redis.flushall()
+            redis.set("lms:clock:offset", offset or "0")
+    await whole(system, load)
+
+
+async def test_every_topic_delivered_again_changes_nothing(system: System, company: Company) -> None:
+    load = await asyncio.to_thread(Load.of, company)
+    await under(load)
+    await whole(system, load)
+    before = invariants.digest(system)
+    producer = AIOKafkaProducer(bootstrap_servers=system.kafka.bootstrap_servers, acks="all")
+    await producer.start()
+    try:
+        for topic in invariants.TOPICS.values():
+            for message in await invariants.messages(system, topic):
+                await producer.send(topic, message.value, key=message.key, headers=list(message.headers))
+        await producer.flush()
+    finally:
+        await producer.stop()
+    await invariants.at_rest(system)
+    after = invariants.digest(system)
+    assert {name for name in before if before[name] != after[name]} == set()

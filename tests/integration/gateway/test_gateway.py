@@ -1,0 +1,188 @@
+"""The gateway before small services on real ports, and a real Redis."""
+
+import asyncio
+import time
+import uuid
+
+import pytest
+from starlette.types import Scope, Send
+from tests.integration.gateway.conftest import SIGNER, Upstream, bearer, free_port, gateway, serving
+
+UNLIMITED = {"rate_limit_max_requests": 0, "rate_limit_signed_in": 0}
+
+
+async def test_a_request_reaches_its_service_with_the_callers_token_and_ids(redis_url: str, upstream: Upstream) -> None:
+    async with gateway(redis_url, upstream.url) as client:
+        answer = await client.get(
+            "/api/v1/balances?as_of=2026-01-01",
+            headers={**bearer(), "X-Request-ID": "request-1234", "X-Forwarded-For": "6.6.6.6", "Cookie": "x=1"},
+        )
+    got = upstream.got[-1]["headers"]
+    assert answer.status_code == 200
+    assert answer.headers["x-request-id"] == got["x-request-id"] == "request-1234"
+    assert got["authorization"].startswith("Bearer ey")
+    assert got["x-forwarded-for"] == "127.0.0.1", "a header of the client's own is not believed"
+    assert "cookie" not in got
+    assert "set-cookie" not in answer.headers
+    assert got["traceparent"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_without_a_token_nothing_passes_but_signing_in(redis_url: str, upstream: Upstream) -> None:
+    async with gateway(redis_url, upstream.url, **UNLIMITED) as client:
+        refused = await client.get("/api/v1/me")
+        forged = await client.get("/api/v1/me", headers={"Authorization": "Bearer eyJhbGciOiJub25lIn0.e30."})
+        passed = await client.post("/api/v1/auth/login", json={}, headers={"Cookie": "lms_refresh=r"})
+    assert (refused.status_code, refused.json()["code"]) == (401, "unauthenticated")
+    assert forged.status_code == 401
+    assert passed.status_code == 200
+    assert passed.headers.get_list("set-cookie") == ["a=1", "b=2"]
+    assert upstream.got[-1]["headers"]["cookie"] == "lms_refresh=r"
+    assert len(upstream.got) == 1
+
+
+async def test_a_change_by_cookie_needs_the_csrf_token(redis_url: str, upstream: Upstream) -> None:
+    cookie = {"Cookie": f"lms_access={SIGNER.sign('e1', roles=('employee',))}; lms_csrf=abc"}
+    async with gateway(redis_url, upstream.url) as client:
+        reading = await client.get("/api/v1/me", headers=cookie)
+        without = await client.post("/api/v1/leave-requests", json={}, headers=cookie)
+        wrong = await client.post("/api/v1/leave-requests", json={}, headers={**cookie, "X-CSRF-Token": "abd"})
+        right = await client.post("/api/v1/leave-requests", json={}, headers={**cookie, "X-CSRF-Token": "abc"})
+    assert [one.status_code for one in (reading, without, wrong, right)] == [200, 403, 403, 200]
+    assert without.json()["code"] == "csrf-token-missing"
+
+
+async def test_roles_are_checked_at_the_door(redis_url: str, upstream: Upstream) -> None:
+    async with gateway(redis_url, upstream.url) as client:
+        employee = await client.post("/api/v1/employees", json={}, headers=bearer())
+        hr = await client.post("/api/v1/employees", json={}, headers=bearer("h", "hr"))
+        actor = bearer("service:loader", "hr", scopes=("act-for",))
+        acting = await client.post("/api/v1/employees", json={}, headers={**actor, "X-Act-For": "e2"})
+        refused = await client.get("/api/v1/me", headers={**bearer("h", "hr"), "X-Act-For": "e2"})
+        seen = await client.get("/api/v1/me", headers={**actor, "X-Act-For": "e2"})
+    assert [one.status_code for one in (employee, hr, acting, refused, seen)] == [403, 200, 403, 403, 200]
+    assert refused.json()["code"] == "act-for-refused"
+    assert upstream.got[-1]["headers"]["x-act-for"] == "e2"
+
+
+async def test_an_unreachable_copy_is_left_out_and_the_request_goes_to_the_next(
+    redis_url: str, upstream: Upstream
+) -> None:
+    async with gateway(redis_url, f"http://127.0.0.1:{free_port()}", upstream.url) as client:
+        found = [(await client.post("/api/v1/leave-requests", json={}, headers=bearer())).status_code for _ in "123456"]
+    assert found == [200] * 6
+    assert len(upstream.got) == 6
+
+
+async def test_without_any_copy_the_answer_is_503_to_be_repeated_and_a_copy_that_comes_back_is_used(
+    redis_url: str,
+) -> None:
+    port = free_port()
+    async with gateway(redis_url, f"http://127.0.0.1:{port}") as client:
+        away = await client.get("/api/v1/me", headers=bearer())
+        async with serving(Upstream(port=port)):
+            back = await client.get("/api/v1/me", headers=bearer())
+    assert (away.status_code, away.headers["retry-after"]) == (503, "1")
+    assert back.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status", "times"),
+    [("GET", {}, 200, 2), ("POST", {"Idempotency-Key": "k"}, 200, 2), ("POST", {}, 503, 1)],
+)
+async def test_after_a_broken_connection_only_what_is_harmless_is_sent_again(
+    redis_url: str, upstream: Upstream, method: str, headers: dict[str, str], status: int, times: int
+) -> None:
+    async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        upstream.got.append({})
+        writer.transport.abort()
+
+    breaking = await asyncio.start_server(cut, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{breaking.sockets[0].getsockname()[1]}"
+    async with breaking, gateway(redis_url, upstream.url, url, **UNLIMITED) as client:
+        answer = await client.request(method, "/api/v1/leave-requests", headers={**bearer(), **headers})
+    assert answer.status_code == status
+    assert len(upstream.got) == times
+
+
+async def test_a_service_that_does_not_answer_in_time_is_504(redis_url: str, upstream: Upstream) -> None:
+    async def sleep(_scope: Scope, _send: Send) -> bool:
+        await asyncio.sleep(3)
+        return False
+
+    upstream.behave = sleep
+    async with gateway(redis_url, upstream.url, timeout_seconds=0.2) as client:
+        answer = await client.get("/api/v1/me", headers=bearer())
+    assert (answer.status_code, answer.json()["code"]) == (504, "upstream-timeout")
+
+
+async def test_an_answer_streams_through(redis_url: str, upstream: Upstream) -> None:
+    async def drip(_scope: Scope, send: Send) -> bool:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"first", "more_body": True})
+        await asyncio.sleep(1.0)
+        await send({"type": "http.response.body", "body": b"second"})
+        return True
+
+    upstream.behave = drip
+    async with gateway(redis_url, upstream.url) as client:
+        began = time.monotonic()
+        async with client.stream("GET", "/api/v1/calendar", headers=bearer()) as answer:
+            chunks = answer.aiter_raw()
+            assert await anext(chunks) == b"first"
+            assert time.monotonic() - began < 0.8
+            assert b"".join([chunk async for chunk in chunks]) == b"second"
+
+
+async def test_bodies_have_a_limit_and_imports_a_larger_one(redis_url: str, upstream: Upstream) -> None:
+    large = b"x" * (2 * 1024 * 1024)
+    async with gateway(redis_url, upstream.url) as client:
+        refused = await client.post("/api/v1/leave-requests", content=large, headers=bearer())
+        taken = await client.post("/api/v1/imports/employees", content=large, headers=bearer("h", "hr"))
+    assert (refused.status_code, refused.json()["code"]) == (413, "too-large")
+    assert taken.status_code == 200
+    assert upstream.got[-1]["body"] == large
+
+
+async def test_the_limit_counts_people_and_says_what_is_left(redis_url: str, upstream: Upstream) -> None:
+    person, program = f"e-{uuid.uuid4()}", f"service:{uuid.uuid4()}"
+    async with gateway(redis_url, upstream.url, rate_limit_signed_in=3) as client:
+        found = [await client.get("/api/v1/me", headers=bearer(person)) for _ in range(4)]
+        other = await client.get("/api/v1/me", headers=bearer(f"e-{uuid.uuid4()}"))
+        programs = [await client.get("/api/v1/me", headers=bearer(program)) for _ in range(5)]
+    assert [one.status_code for one in found] == [200, 200, 200, 429]
+    assert [one.headers["ratelimit"].split(";")[1] for one in found] == ["r=2", "r=1", "r=0", "r=0"]
+    assert found[0].headers["ratelimit-policy"] == '"signed-in";q=3;w=900'
+    assert 295 <= int(found[3].headers["retry-after"]) <= 300
+    assert found[3].json()["code"] == "too-many-requests"
+    assert other.status_code == 200
+    assert {one.status_code for one in programs} == {200}
+
+
+async def test_without_redis_nobody_is_limited(upstream: Upstream) -> None:
+    async with gateway(f"redis://127.0.0.1:{free_port()}/0", upstream.url, rate_limit_signed_in=1) as client:
+        found = [(await client.get("/api/v1/me", headers=bearer())).status_code for _ in range(3)]
+    assert found == [200, 200, 200]
+
+
+async def test_the_document_docs_and_probes_are_answered_here(redis_url: str, upstream: Upstream) -> None:
+    async with gateway(redis_url, upstream.url, cors_origin="https://lms.example") as client:
+        document = await client.get("/openapi.json")
+        docs = await client.get("/docs")
+        script = await client.get("/docs/swagger-ui-bundle.js")
+        health = await client.get("/health")
+        outside = {"X-Forwarded-For": "203.0.113.9"}
+        told, hidden = await client.get("/health", headers=outside), await client.get("/metrics", headers=outside)
+        metrics, ready = await client.get("/metrics"), await client.get("/readyz")
+        asked = {"Origin": "https://lms.example", "Access-Control-Request-Method": "POST"}
+        preflight = await client.options("/api/v1/me", headers=asked)
+    assert document.json()["paths"] == {"/x": {}}
+    assert "cdn" not in docs.text
+    assert "script-src 'self'" in docs.headers["content-security-policy"]
+    assert len(script.content) > 100_000
+    assert set(health.json()["checks"]) == {"redis", "directory", "requests", "balances", "approvals"}
+    assert told.json() == {"status": "healthy"}
+    assert (hidden.status_code, metrics.status_code, ready.status_code) == (404, 200, 200)
+    assert preflight.status_code == 204
+    assert preflight.headers["access-control-allow-origin"] == "https://lms.example"

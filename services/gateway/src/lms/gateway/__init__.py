@@ -1,1 +1,1 @@
-
+"""The gateway: the one door to LMS."""

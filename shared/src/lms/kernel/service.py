@@ -327,6 +327,7 @@ class HttpServer:
                 timeout_graceful_shutdown=2,
                 timeout_keep_alive=75,
                 server_header=False,
+                proxy_headers=False,  # the gateway alone decides which proxies it believes
                 date_header=True,
             )
         )

@@ -15,6 +15,11 @@ CSRF_COOKIE = "lms_csrf"
 Headers = Iterable[tuple[bytes, bytes]]
 
 _BEARER = "bearer "
+_INSIDE = tuple(
+    ipaddress.ip_network(one)
+    for one in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
+)
+"""Loopback and private addresses."""
 _API_POLICY = b"default-src 'none'; frame-ancestors 'none'"
 _DOCS_POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -122,9 +127,10 @@ def is_inside(peer: str, forwarded: str | None) -> bool:
     if forwarded is not None:
         return False
     try:
-        return ipaddress.ip_address(peer).is_private
+        address = ipaddress.ip_address(peer)
     except ValueError:
         return False
+    return any(address in network for network in _INSIDE)
 
 
 def protective(*, tls: bool, docs: bool = False) -> list[tuple[bytes, bytes]]:

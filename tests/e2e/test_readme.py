@@ -1,0 +1,38 @@
+"""The README's walk works as it is written."""
+
+import os
+import re
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lms.cli import demo
+from lms.cli.system import System
+from tests.e2e.company import Company
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_walk_of_the_readme_works_as_written(system: System, company: Company) -> None:
+    people = demo.load(
+        system.url,
+        system.home.secret("demo", 12),
+        system.home.secret("loader"),
+        datetime.now(UTC).date(),
+        lambda _: None,
+    )
+    assert len(people) == 60
+    system.home.state["demo"] = {"people": people}
+    system.home.save()
+    walk = (ROOT / "README.md").read_text(encoding="utf-8").partition("## A walk")[2]
+    blocks = re.findall(r"```sh\n(.*?)```", walk, re.DOTALL)
+    assert len(blocks) == 4
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join(blocks)],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=90,
+        env={**os.environ, "LMS_HOME": str(system.home.folder)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    for shown in ('"status": "pending"', '"settled": true', '"approved"', '"leave_type": "annual"', '"confirmed"'):
+        assert shown in done.stdout, done.stdout
+    assert company.system is system

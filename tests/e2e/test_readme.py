@@ -6,9 +6,10 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.e2e.company import Company
+
 from lms.cli import demo
 from lms.cli.system import System
-from tests.e2e.company import Company
 
 ROOT = Path(__file__).parents[2]
 

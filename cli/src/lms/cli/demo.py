@@ -62,8 +62,9 @@ class Api:
 
     def post(self, path: str, body: dict[str, Any], key: str, **headers: str) -> dict[str, Any]:
         """Send a command; a conflict with what an earlier load made is an error like any other."""
+        idempotency_key = f"demo-{key}".replace(" ", "-")
         answer = self.client.post(
-            f"/api/v1{path}", json=body, headers={**self._headers(), "Idempotency-Key": f"demo-{key}".replace(" ", "-"), **headers}
+            f"/api/v1{path}", json=body, headers={**self._headers(), "Idempotency-Key": idempotency_key, **headers}
         )
         if not answer.is_success:
             raise LoadFailed(f"POST {path} ({key}) answered {answer.status_code}: {answer.text[:600]}")

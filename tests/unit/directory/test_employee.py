@@ -7,6 +7,7 @@ import pytest
 from lms.directory.decider.employee import (
     EMPLOYEE,
     AssignSchedule,
+    ChangeContact,
     ChangeCostCentre,
     ChangeDepartment,
     ChangeLocation,
@@ -18,14 +19,18 @@ from lms.directory.decider.employee import (
     EmployeeExists,
     EmployeeUnknown,
     EndEmployment,
+    Erase,
     Join,
     OutsideEmployment,
     OwnManager,
+    StillEmployed,
     Timeline,
 )
 from lms.directory.events import (
+    EmployeeContactChanged,
     EmployeeCostCentreChanged,
     EmployeeDepartmentChanged,
+    EmployeeErased,
     EmployeeJoined,
     EmployeeLeft,
     EmployeeLocationChanged,
@@ -33,6 +38,7 @@ from lms.directory.events import (
     EmployeeRolesChanged,
     EmployeeScheduleAssigned,
 )
+from lms.kernel.sealed import Sealed
 from lms.kernel.testing import given
 
 NEW_YEAR = date(2026, 1, 1)
@@ -172,3 +178,33 @@ def test_a_state_survives_its_snapshot() -> None:
     state = given(EMPLOYEE, *past).state
     adapter = EMPLOYEE.snapshot_adapter
     assert adapter.validate_json(adapter.dump_json(state)) == state
+
+
+CONTACT = ChangeContact(
+    name=Sealed(sealed="bmFtZQ==", subject="anna", key="key"),
+    email=Sealed(sealed="bWFpbA==", subject="anna", key="key"),
+)
+LEFT = EmployeeLeft(employee_id="anna", last_day=APRIL)
+ERASED = EmployeeErased(employee_id="anna")
+
+
+def test_a_contact_is_told_as_it_was_sealed() -> None:
+    told = EmployeeContactChanged(employee_id="anna", name=CONTACT.name, email=CONTACT.email)
+    assert given(EMPLOYEE, JOINED).when(CONTACT) == [told]
+
+
+def test_only_who_has_left_is_erased() -> None:
+    given(EMPLOYEE, JOINED).refuses(Erase(JULY), StillEmployed)
+    given(EMPLOYEE, JOINED, LEFT).refuses(Erase(APRIL), StillEmployed)
+    assert given(EMPLOYEE, JOINED, LEFT).when(Erase(JULY)) == [ERASED]
+
+
+def test_a_person_is_erased_once() -> None:
+    assert given(EMPLOYEE, JOINED, LEFT, ERASED).when(Erase(JULY)) == []
+
+
+@pytest.mark.parametrize(
+    "command", [CONTACT, ChangeRoles(("employee",)), EndEmployment(JULY), ChangeManager(None, APRIL)]
+)
+def test_nothing_of_an_erased_person_can_be_changed(command: EmployeeCommand) -> None:
+    given(EMPLOYEE, JOINED, LEFT, ERASED).refuses(command, EmployeeUnknown)

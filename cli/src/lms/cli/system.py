@@ -252,6 +252,7 @@ class System:
                 "LMS_DIRECTORY_BOOTSTRAP_ADMIN_EMAIL": ADMIN_EMAIL,
                 "LMS_DIRECTORY_BOOTSTRAP_ADMIN_PASSWORD": self.home.secret("demo", 12),
                 "LMS_DIRECTORY_SERVICE_ACCOUNTS": json.dumps({LOADER: account}),
+                "LMS_DIRECTORY_ERASURE_LIST": str(self.home.folder / "erasures.jsonl"),
             }
         return values
 

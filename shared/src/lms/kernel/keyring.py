@@ -12,6 +12,7 @@ import time
 from base64 import b64decode, b64encode
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from os import urandom
 from typing import NamedTuple, Self
@@ -112,6 +113,24 @@ class _Held(NamedTuple):
     aead: AESGCM | None
 
 
+@dataclass(frozen=True)
+class DataKey:
+    """One person's key, in the hands of the transaction that creates it; `secret` has 32 bytes and is never shown."""
+
+    subject: str
+    key_id: str
+    secret: bytes = field(repr=False)
+
+    @property
+    def about(self) -> str:
+        """What everything under this key is bound to."""
+        return _about(self.subject, self.key_id)
+
+    def seal(self, text: str) -> Sealed:
+        """Seal a text about the person."""
+        return _sealed(AESGCM(self.secret), self.subject, self.key_id, text)
+
+
 class Keyring:
     """Seals and unseals with the data keys of people.
 
@@ -152,9 +171,7 @@ class Keyring:
         held = (await self._keys([subject])).get(subject)
         if held is None or held.aead is None:
             raise NoKey("Nothing can be written about this person: no data key exists.")
-        nonce = urandom(_NONCE)
-        ciphertext = held.aead.encrypt(nonce, text.encode(), _about(subject, held.key_id))
-        return Sealed(sealed=b64encode(nonce + ciphertext).decode(), subject=subject, key=held.key_id)
+        return _sealed(held.aead, subject, held.key_id, text)
 
     async def unseal(self, sealed: Sealed) -> str | Erased:
         """Return the text, or ERASED once the subject's key is gone. Raises Tampered if the value was changed."""
@@ -165,19 +182,20 @@ class Keyring:
         keys = await self._keys({one.subject for one in sealed})
         return [_opened(one, keys.get(one.subject)) for one in sealed]
 
-    async def create_key(self, connection: AsyncConnection, subject: str) -> str:
-        """Create a person's key in the caller's transaction; return its id. A person who has one keeps it.
+    async def create_key(self, connection: AsyncConnection, subject: str) -> DataKey:
+        """Create a person's key in the caller's transaction and return it. A person who has one keeps it.
 
-        Raises NoKey for a person whose key was destroyed: an erasure is for ever.
+        What the same transaction writes about the person is sealed with the key returned: `seal` sees it only after
+        the commit. Raises NoKey for a person whose key was destroyed: an erasure is for ever.
         """
-        key_id = new_id()
+        key = DataKey(subject, new_id(), urandom(32))
         try:
             async with connection.begin_nested():
                 await connection.execute(
                     insert(data_keys).values(
                         subject=subject,
-                        key_id=key_id,
-                        wrapped_key=self._wrapping.seal(urandom(32), f"{subject}/{key_id}"),
+                        key_id=key.key_id,
+                        wrapped_key=self._wrapping.seal(key.secret, key.about),
                         created_at=datetime.now(UTC),
                     )
                 )
@@ -189,8 +207,8 @@ class Keyring:
             ).one()
             if row.wrapped_key is None:
                 raise NoKey("This person was erased, and cannot be given a data key again.") from None
-            return str(row.key_id)
-        return key_id
+            return DataKey(subject, row.key_id, self._wrapping.open(row.wrapped_key, _about(subject, row.key_id)))
+        return key
 
     async def destroy(self, connection: AsyncConnection, subject: str) -> bool:
         """Destroy a person's key in the caller's transaction; say whether there was one to destroy.
@@ -228,7 +246,7 @@ class Keyring:
                     )
                 ).all()
                 for row in rows:
-                    about = f"{row.subject}/{row.key_id}"
+                    about = _about(row.subject, row.key_id)
                     wrapped = self._wrapping.seal(self._wrapping.open(row.wrapped_key, about), about)
                     await connection.execute(
                         update(data_keys).where(data_keys.c.subject == row.subject).values(wrapped_key=wrapped)
@@ -259,7 +277,7 @@ class Keyring:
         return found
 
     def _hold(self, subject: str, key_id: str, wrapped: str | None, now: float) -> _Held:
-        aead = None if wrapped is None else AESGCM(self._wrapping.open(wrapped, f"{subject}/{key_id}"))
+        aead = None if wrapped is None else AESGCM(self._wrapping.open(wrapped, _about(subject, key_id)))
         held = _Held(now + CACHE_SECONDS, key_id, aead)
         self._held[subject] = held
         self._held.move_to_end(subject)
@@ -273,10 +291,17 @@ def _opened(sealed: Sealed, held: _Held | None) -> str | Erased:
         return ERASED
     raw = b64decode(sealed.sealed)
     try:
-        return held.aead.decrypt(raw[:_NONCE], raw[_NONCE:], _about(sealed.subject, sealed.key)).decode()
+        return held.aead.decrypt(raw[:_NONCE], raw[_NONCE:], _about(sealed.subject, sealed.key).encode()).decode()
     except InvalidTag:
         raise Tampered("A sealed text does not open under its own key: it was changed.") from None
 
 
-def _about(subject: str, key_id: str) -> bytes:
-    return f"{subject}/{key_id}".encode()
+def _sealed(aead: AESGCM, subject: str, key_id: str, text: str) -> Sealed:
+    nonce = urandom(_NONCE)
+    ciphertext = aead.encrypt(nonce, text.encode(), _about(subject, key_id).encode())
+    return Sealed(sealed=b64encode(nonce + ciphertext).decode(), subject=subject, key=key_id)
+
+
+def _about(subject: str, key_id: str) -> str:
+    """Return what a ciphertext is bound to, so that it opens for no other person and under no other key."""
+    return f"{subject}/{key_id}"

@@ -2,7 +2,7 @@
 
 Effective-dated facts hold from `effective_from` until the next fact of the same kind with a later date; of
 two with the same date, the later recorded one holds. No event carries a name, an address or any other personal
-text of an employee: those are plain rows that can be erased.
+text of an employee in clear: those are plain rows that can be erased, or sealed with a key that can be destroyed.
 """
 
 from datetime import date
@@ -11,6 +11,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lms.kernel.event import Event
+from lms.kernel.sealed import Sealed
 
 TOPIC = "leave.directory.v1"
 
@@ -103,6 +104,28 @@ class EmployeeCostCentreChanged(Event):
     employee_id: str
     cost_centre: str
     effective_from: date
+
+
+class EmployeeContactChanged(Event):
+    """What the person is called and where they are written to, sealed with their own data key.
+
+    `name` is the given and the family name. Whoever sends mail may hold the key; nobody else can read this, and nobody
+    at all after an erasure.
+    """
+
+    TYPE: ClassVar[str] = "employee.contact-changed"
+
+    employee_id: str
+    name: Sealed
+    email: Sealed
+
+
+class EmployeeErased(Event):
+    """The person's data key and plain rows are destroyed: everything sealed about them stays closed for ever."""
+
+    TYPE: ClassVar[str] = "employee.erased"
+
+    employee_id: str
 
 
 class DepartmentCreated(Event):
@@ -249,6 +272,8 @@ EVENTS: tuple[type[Event], ...] = (
     EmployeeScheduleAssigned,
     EmployeeRolesChanged,
     EmployeeCostCentreChanged,
+    EmployeeContactChanged,
+    EmployeeErased,
     DepartmentCreated,
     DepartmentRenamed,
     DepartmentHeadChanged,
@@ -269,6 +294,7 @@ _BERLIN = "019306a0-0000-7000-8000-000000000020"
 _FULL_TIME = "019306a0-0000-7000-8000-000000000030"
 _HOLIDAYS = "019306a0-0000-7000-8000-000000000040"
 _DELEGATION = "019306a0-0000-7000-8000-000000000050"
+_KEY = "019306a0-0000-7000-8000-000000000060"
 _EIGHT_HOURS = WorkDay(morning_minutes=240, afternoon_minutes=240)
 _OFF = WorkDay(morning_minutes=0, afternoon_minutes=0)
 
@@ -290,6 +316,12 @@ EXAMPLES: tuple[Event, ...] = (
     EmployeeScheduleAssigned(employee_id=_ANNA, schedule_id=_FULL_TIME, effective_from=date(2026, 4, 1)),
     EmployeeRolesChanged(employee_id=_ANNA, roles=("employee", "hr")),
     EmployeeCostCentreChanged(employee_id=_ANNA, cost_centre="4200", effective_from=date(2026, 4, 1)),
+    EmployeeContactChanged(
+        employee_id=_ANNA,
+        name=Sealed(sealed="q83vEjRWeJCrze8SNFZ4kKvN7w==", subject=_ANNA, key=_KEY),
+        email=Sealed(sealed="EjRWeJCrze8SNFZ4kKvN7xI0Vg==", subject=_ANNA, key=_KEY),
+    ),
+    EmployeeErased(employee_id=_ANNA),
     DepartmentCreated(department_id=_SALES, name="Sales", head_id=None),
     DepartmentRenamed(department_id=_SALES, name="Sales and Service"),
     DepartmentHeadChanged(department_id=_SALES, head_id=_BEN),

@@ -9,6 +9,7 @@ from lms.directory.api.access import parts_of
 from lms.directory.commands import sessions
 from lms.directory.commands.bootstrap import create_first_administrator
 from lms.directory.commands.imports import run_imports
+from lms.directory.commands.privacy import reapply_erasures
 from lms.directory.decider import DECIDERS
 from lms.directory.events import EVENTS, EXAMPLES, TOPIC
 from lms.directory.projections import PROJECTIONS
@@ -30,8 +31,12 @@ async def prune(runtime: Runtime) -> None:
 
 
 async def prepare(runtime: Runtime) -> None:
-    """Rewrite look-up values after a rotation of ENCRYPTION_KEY, and create the first administrator if asked to."""
+    """Put right what may be wrong when a process starts, and create the first administrator if asked to.
+
+    A restore may have brought back people who were erased; a rotation of ENCRYPTION_KEY leaves old look-up values.
+    """
     parts = parts_of(runtime)
+    await reapply_erasures(parts.executor, parts.registry, store.ErasureList(parts.settings.erasure_list))
     async with runtime.database.transaction() as connection:
         await store.reindex_emails(connection, parts.registry.emails)
         empty = await store.is_empty(connection)

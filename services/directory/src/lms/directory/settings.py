@@ -1,8 +1,9 @@
 """What the directory reads from the environment, besides the kernel's settings."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from lms.kernel.settings import KernelSettings, Strength
@@ -26,6 +27,7 @@ class Settings(KernelSettings):
 
     `service_accounts` is JSON: `{"payroll": {"secret_sha256": "…", "scopes": ["payroll.read"]}}`. The bootstrap
     administrator is created when nobody is employed yet. `cookie_secure` follows the environment unless it is set.
+    `erasure_list` is the file that keeps who was erased, on storage that no restore of a database touches.
     """
 
     model_config = SettingsConfigDict(env_prefix="LMS_DIRECTORY_")
@@ -38,6 +40,16 @@ class Settings(KernelSettings):
     session_days: int = Field(30, ge=1, le=365)
     invitation_days: int = Field(14, ge=1, le=90)
     import_rows: int = Field(20_000, ge=1, le=100_000)
+    erasure_list: Path | None = None
+
+    @model_validator(mode="after")
+    def _production_keeps_erasures(self) -> Self:
+        if self.production and self.erasure_list is None:
+            raise ValueError(
+                "LMS_DIRECTORY_ERASURE_LIST is missing: name a file on storage of its own, so that a restored back-up "
+                "forgets again whoever was erased."
+            )
+        return self
 
     @property
     def secure_cookies(self) -> bool:

@@ -5,10 +5,13 @@ function works in the caller's transaction. Instants are real UTC time: signing 
 """
 
 import hmac
+import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -137,6 +140,18 @@ import_rows = Table(
 """The work list of an import, managers before their reports. `payload` (personal data) goes once the row is done."""
 
 
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("employee_id", name(36), primary_key=True),
+    Column("requested_by", text_name(80), nullable=False),
+    Column("requested_at", instant(), nullable=False),
+    Column("confirmed_by", text_name(80), nullable=True),
+    Column("confirmed_at", instant(), nullable=True),
+)
+"""Erasures asked for, and those done: `confirmed_at` is null until a second person has agreed."""
+
+
 class EmailTaken(Conflict):
     """Another person has the address."""
 
@@ -164,6 +179,37 @@ class Person:
     family_name: str
     email: str
     status: str
+
+
+class ErasureList:
+    """Who was erased, in a file apart from every database: a line of JSON each, on the disk before the erasure commits.
+
+    A restored back-up may know a person whose erasure is newer; what this list names is therefore erased again
+    whenever the service starts. Without a path there is no list, which production does not accept.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+
+    def add(self, employee_id: str, at: datetime) -> None:
+        """Append a person, and return once the line cannot be lost with the process or the machine's power."""
+        if self._path is None:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        line = json.dumps({"employee_id": employee_id, "erased_at": at.isoformat()}) + "\n"
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(descriptor, line.encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def all(self) -> list[str]:
+        """Return everybody on the list, each once."""
+        if self._path is None or not self._path.exists():
+            return []
+        lines = self._path.read_text(encoding="utf-8").splitlines()
+        return list(dict.fromkeys(str(json.loads(line)["employee_id"]) for line in lines if line.endswith("}")))
 
 
 class EmailIndex:
@@ -222,6 +268,20 @@ async def change_person(connection: AsyncConnection, employee_id: str, values: M
         await connection.execute(update(people).where(people.c.employee_id == employee_id).values(**values))
     except IntegrityError as error:
         raise EmailTaken from error
+
+
+async def forget_person(connection: AsyncConnection, employee_id: str) -> None:
+    """Destroy the plain rows about a person: name, address, password, sessions, invitations, failed sign-ins."""
+    address = select(people.c.email_hmac).where(people.c.employee_id == employee_id).scalar_subquery()
+    own_sessions = select(sessions.c.session_id).where(sessions.c.employee_id == employee_id).scalar_subquery()
+    await connection.execute(delete(login_attempts).where(login_attempts.c.account == address))
+    await connection.execute(delete(refresh_tokens).where(refresh_tokens.c.session_id.in_(own_sessions)))
+    await connection.execute(delete(sessions).where(sessions.c.employee_id == employee_id))
+    await connection.execute(delete(invitations).where(invitations.c.employee_id == employee_id))
+    await connection.execute(
+        update(import_rows).where(import_rows.c.employee_id == employee_id).values(payload=None, error=None)
+    )
+    await connection.execute(delete(people).where(people.c.employee_id == employee_id))
 
 
 async def people_by_id(connection: AsyncConnection, ids: Iterable[str]) -> dict[str, Person]:
@@ -486,6 +546,63 @@ async def take_invitation(connection: AsyncConnection, token: str, now: datetime
         return None
     await connection.execute(delete(invitations).where(invitations.c.employee_id == row.employee_id))
     return str(row.employee_id)
+
+
+# --- erasures -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Erasure:
+    """An erasure asked for (`confirmed_at` None) or done."""
+
+    employee_id: str
+    requested_by: str
+    requested_at: datetime
+    confirmed_by: str | None
+    confirmed_at: datetime | None
+
+
+async def lock_erasure(connection: AsyncConnection, employee_id: str) -> Erasure | None:
+    """Return the erasure of a person, locked until the transaction ends."""
+    statement = select(erasures).where(erasures.c.employee_id == employee_id).with_for_update()
+    row = (await connection.execute(statement)).first()
+    return None if row is None else _erasure(row)
+
+
+async def write_erasure(connection: AsyncConnection, erasure: Erasure) -> None:
+    """Write an erasure, or what has become of it."""
+    values = {
+        "requested_by": erasure.requested_by,
+        "requested_at": erasure.requested_at,
+        "confirmed_by": erasure.confirmed_by,
+        "confirmed_at": erasure.confirmed_at,
+    }
+    await connection.execute(
+        upsert(erasures).values(employee_id=erasure.employee_id, **values).on_duplicate_key_update(values)
+    )
+
+
+async def withdraw_erasure(connection: AsyncConnection, employee_id: str) -> None:
+    """Remove an erasure that was asked for and not done."""
+    await connection.execute(delete(erasures).where(erasures.c.employee_id == employee_id))
+
+
+async def all_erasures(connection: AsyncConnection, *, after: str | None, limit: int) -> list[Erasure]:
+    """Return erasures by employee id, from behind `after` on."""
+    statement = select(erasures).order_by(erasures.c.employee_id).limit(limit)
+    if after is not None:
+        statement = statement.where(erasures.c.employee_id > after)
+    return [_erasure(row) for row in await connection.execute(statement)]
+
+
+def _erasure(row: Any) -> Erasure:
+    return Erasure(
+        row.employee_id,
+        row.requested_by,
+        row.requested_at.replace(tzinfo=UTC),
+        row.confirmed_by,
+        utc(row.confirmed_at),
+    )
 
 
 # --- imports --------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The directory's HTTP API, one file for each kind of resource."""
 
-from lms.directory.api import auth, calendars, delegations, employees, imports, organisation
+from lms.directory.api import auth, calendars, delegations, employees, imports, organisation, privacy
 
 ROUTERS = (
     auth.router,
@@ -9,6 +9,7 @@ ROUTERS = (
     calendars.router,
     delegations.router,
     imports.router,
+    privacy.router,
 )
 
 __all__ = ["ROUTERS"]

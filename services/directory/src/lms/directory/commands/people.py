@@ -10,6 +10,7 @@ from lms.directory import store
 from lms.directory.decider import CALENDAR, DEPARTMENT, EMPLOYEE, LOCATION, SCHEDULE
 from lms.directory.decider.employee import (
     AssignSchedule,
+    ChangeContact,
     ChangeCostCentre,
     ChangeDepartment,
     ChangeLocation,
@@ -160,7 +161,12 @@ async def join_company(
         roles=person.roles,
         cost_centre=person.cost_centre,
     )
-    handled = await uow.handle(EMPLOYEE, employee_id, command, key=employee_id)
+    await uow.handle(EMPLOYEE, employee_id, command, key=employee_id)
+    key = await registry.keyring.create_key(uow.connection, employee_id)
+    contact = ChangeContact(
+        name=key.seal(f"{person.given_name} {person.family_name}"), email=key.seal(store.normalised(person.email))
+    )
+    handled = await uow.handle(EMPLOYEE, employee_id, contact, key=employee_id)
     await store.claim_reporting_line(uow.connection, employee_id, person.manager_id, person.employed_from)
     await store.add_person(
         uow.connection,
@@ -175,7 +181,6 @@ async def join_company(
         password_hash,
         now,
     )
-    await registry.keyring.create_key(uow.connection, employee_id)
     invitation = None if password_hash is not None else await _invited(uow, registry, employee_id, now)
     return Joined(employee_id, handled.version, invitation)
 
@@ -224,6 +229,7 @@ async def change_employee(
         columns["email_hmac"] = registry.emails.hmac_of(changes["email"])
     if columns:
         await store.change_person(uow.connection, employee_id, columns)
+        version = await _tell_contact(uow, registry, employee_id)
     return Changed(employee_id, version)
 
 
@@ -258,6 +264,18 @@ async def accept_invitation(uow: UnitOfWork, token: str, password_hash: str) -> 
     await store.change_person(uow.connection, employee_id, {"password_hash": password_hash, "status": "active"})
     await store.revoke_sessions_of(uow.connection, employee_id, now)
     return employee_id
+
+
+async def _tell_contact(uow: UnitOfWork, registry: Registry, employee_id: str) -> int:
+    """Append how the person is called and reached now, sealed; return the stream's version."""
+    person = await store.person_of(uow.connection, employee_id)
+    if person is None:
+        raise EmployeeUnknown("There is no such employee.")
+    command = ChangeContact(
+        name=await registry.keyring.seal(employee_id, f"{person.given_name} {person.family_name}"),
+        email=await registry.keyring.seal(employee_id, person.email),
+    )
+    return (await uow.handle(EMPLOYEE, employee_id, command, key=employee_id)).version
 
 
 async def _invited(uow: UnitOfWork, registry: Registry, employee_id: str, now: datetime) -> Invitation:

@@ -12,8 +12,10 @@ from typing import Generic, Literal, TypeVar, assert_never
 
 from lms.directory.events import (
     TOPIC,
+    EmployeeContactChanged,
     EmployeeCostCentreChanged,
     EmployeeDepartmentChanged,
+    EmployeeErased,
     EmployeeJoined,
     EmployeeLeft,
     EmployeeLocationChanged,
@@ -24,6 +26,7 @@ from lms.directory.events import (
 )
 from lms.kernel.decider import Decider
 from lms.kernel.errors import Conflict, FieldError, NotFound, RuleBroken
+from lms.kernel.sealed import Sealed
 
 T = TypeVar("T")
 
@@ -38,6 +41,12 @@ class EmployeeUnknown(NotFound):
     """No employee has this id."""
 
     code = "employee-not-found"
+
+
+class StillEmployed(Conflict):
+    """Only who has left is erased: until then the employment itself needs the data."""
+
+    code = "still-employed"
 
 
 class OwnManager(RuleBroken):
@@ -89,6 +98,7 @@ class Employed:
     cost_centre: Timeline[str]
     roles: tuple[Role, ...]
     last_day: date | None = None
+    erased: bool = False
     kind: Literal["employed"] = field(default="employed")
 
     def is_employed_on(self, day: date) -> bool:
@@ -167,6 +177,21 @@ class ChangeRoles:
     roles: tuple[Role, ...]
 
 
+@dataclass(frozen=True)
+class ChangeContact:
+    """Tell what the person is called and where they are written to."""
+
+    name: Sealed
+    email: Sealed
+
+
+@dataclass(frozen=True)
+class Erase:
+    """Forget who the person was; `today` must be after the last day of employment."""
+
+    today: date
+
+
 EmployeeCommand = (
     Join
     | EndEmployment
@@ -176,6 +201,8 @@ EmployeeCommand = (
     | AssignSchedule
     | ChangeCostCentre
     | ChangeRoles
+    | ChangeContact
+    | Erase
 )
 EmployeeEvent = (
     EmployeeJoined
@@ -186,6 +213,8 @@ EmployeeEvent = (
     | EmployeeScheduleAssigned
     | EmployeeCostCentreChanged
     | EmployeeRolesChanged
+    | EmployeeContactChanged
+    | EmployeeErased
 )
 
 _ORDER: tuple[Role, ...] = ("employee", "manager", "hr", "payroll", "auditor", "admin")
@@ -196,7 +225,7 @@ def ordered(roles: Sequence[Role]) -> tuple[Role, ...]:
     return tuple(role for role in _ORDER if role in roles or role == "employee")
 
 
-def decide(command: EmployeeCommand, state: Employee) -> list[EmployeeEvent]:  # noqa: C901, PLR0911  # one arm per command
+def decide(command: EmployeeCommand, state: Employee) -> list[EmployeeEvent]:  # noqa: C901, PLR0911, PLR0912  # one arm per command
     """Answer a command; a change to what already holds on that day is no fact at all."""
     if isinstance(state, Nobody):
         if isinstance(command, Join):
@@ -206,6 +235,12 @@ def decide(command: EmployeeCommand, state: Employee) -> list[EmployeeEvent]:  #
     match command:
         case Join():
             raise EmployeeExists(f"There is already an employee with the id {own}.")
+        case Erase(today=today):
+            return _erased(state, today)
+        case _ if state.erased:
+            raise EmployeeUnknown("There is no such employee.")
+        case ChangeContact(name=name, email=email):
+            return [EmployeeContactChanged(employee_id=own, name=name, email=email)]
         case EndEmployment(last_day=last_day):
             return _ended(state, last_day)
         case ChangeManager(manager_id=new, effective_from=since):
@@ -231,7 +266,7 @@ def decide(command: EmployeeCommand, state: Employee) -> list[EmployeeEvent]:  #
             assert_never(command)
 
 
-def evolve(state: Employee, event: EmployeeEvent) -> Employee:  # noqa: PLR0911  # one arm per event
+def evolve(state: Employee, event: EmployeeEvent) -> Employee:  # noqa: C901, PLR0911  # one arm per event
     """Fold one fact into the state."""
     if isinstance(event, EmployeeJoined):
         return _newcomer(event)
@@ -252,6 +287,10 @@ def evolve(state: Employee, event: EmployeeEvent) -> Employee:  # noqa: PLR0911 
             return replace(state, cost_centre=state.cost_centre.set(event.effective_from, event.cost_centre))
         case EmployeeRolesChanged():
             return replace(state, roles=event.roles)
+        case EmployeeContactChanged():
+            return state
+        case EmployeeErased():
+            return replace(state, erased=True)
         case _:
             assert_never(event)
 
@@ -295,6 +334,16 @@ def _ended(state: Employed, last_day: date) -> list[EmployeeEvent]:
     return [EmployeeLeft(employee_id=state.employee_id, last_day=last_day)]
 
 
+def _erased(state: Employed, today: date) -> list[EmployeeEvent]:
+    if state.erased:
+        return []
+    if state.last_day is None or state.last_day >= today:
+        raise StillEmployed(
+            "Only the data of people who have left is erased: enter the last day of employment, and ask again after it."
+        )
+    return [EmployeeErased(employee_id=state.employee_id)]
+
+
 def _unless_held(
     state: Employed, timeline: Timeline[T], value: T, since: date, change: EmployeeEvent
 ) -> list[EmployeeEvent]:
@@ -325,4 +374,5 @@ EMPLOYEE: Decider[EmployeeCommand, Employee, EmployeeEvent] = Decider(
     decide=decide,
     evolve=evolve,
     state_type=Employee,
+    evolve_version=2,
 )

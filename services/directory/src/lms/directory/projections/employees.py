@@ -24,8 +24,10 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.directory.events import (
+    EmployeeContactChanged,
     EmployeeCostCentreChanged,
     EmployeeDepartmentChanged,
+    EmployeeErased,
     EmployeeJoined,
     EmployeeLeft,
     EmployeeLocationChanged,
@@ -122,6 +124,14 @@ def _roles_changed(event: EmployeeRolesChanged, envelope: Envelope) -> Iterable[
     yield _employee(event.employee_id, envelope, roles=" ".join(event.roles))
 
 
+def _contact_changed(event: EmployeeContactChanged, envelope: Envelope) -> Iterable[Write]:
+    yield _employee(event.employee_id, envelope)
+
+
+def _erased(event: EmployeeErased, envelope: Envelope) -> Iterable[Write]:
+    yield _employee(event.employee_id, envelope)
+
+
 def _employee(employee_id: str, envelope: Envelope, **values: Any) -> Write:
     return Update(employees, {"employee_id": employee_id}, {**values, "version": envelope.version})
 
@@ -147,6 +157,8 @@ class Employees(Projection):
         EmployeeScheduleAssigned: _schedule_assigned,
         EmployeeCostCentreChanged: _cost_centre_changed,
         EmployeeRolesChanged: _roles_changed,
+        EmployeeContactChanged: _contact_changed,
+        EmployeeErased: _erased,
     }
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 from lms.cli.home import Home
@@ -94,12 +95,18 @@ class Supervisor:
         return {one["name"]: one for one in found}
 
     def shut_down(self) -> None:
-        """Stop supervisord with everything that still runs, the highest priority first."""
-        with contextlib.suppress(OSError, xmlrpc.client.Error):
+        """Stop supervisord with everything that still runs, the highest priority first; return once it is gone.
+
+        It no longer answers some time before it ends, and removes its socket last: the socket of its successor, were
+        that started in between.
+        """
+        try:
+            process = psutil.Process(int(self._call("getPID")))
             self._call("shutdown")
-        until = time.monotonic() + 30
-        while self._socket.exists() and self.running() and time.monotonic() < until:
-            time.sleep(0.05)
+        except (OSError, xmlrpc.client.Error, psutil.NoSuchProcess):
+            return
+        with contextlib.suppress(psutil.TimeoutExpired):
+            process.wait(30)
 
     def _call(self, method: str, *arguments: Any) -> Any:
         transport = SupervisorTransport(None, None, f"unix://{self._socket}")

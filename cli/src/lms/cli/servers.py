@@ -13,6 +13,7 @@ import secrets
 import shutil
 import subprocess
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -50,6 +51,33 @@ class Server(Protocol):
     async def ready(self) -> bool:
         """Say whether it answers."""
         ...
+
+
+def schemas_and_users(password: Callable[[str], str], host: str) -> list[str]:
+    """Return the SQL that makes every schema, and a user for each service who may use its own schema alone.
+
+    `lms_migrator` changes tables; the keyring is written by directory and read by the services that seal or unseal.
+    The users sign in from `host`. Harmless to repeat.
+    """
+    statements = [f"CREATE DATABASE IF NOT EXISTS `{_KEYRING}`;", *_user("lms_migrator", password, host)]
+    for service in SCHEMAS:
+        user = f"lms_{service}"
+        statements += [
+            f"CREATE DATABASE IF NOT EXISTS `{user}`;",
+            *_user(user, password, host),
+            f"GRANT SELECT, INSERT, UPDATE, DELETE ON `{user}`.* TO '{user}'@'{host}';",
+            f"GRANT ALL ON `{user}`.* TO 'lms_migrator'@'{host}';",
+        ]
+    statements.append(f"GRANT ALL ON `{_KEYRING}`.* TO 'lms_migrator'@'{host}';")
+    statements.append(f"GRANT SELECT, INSERT, UPDATE ON `{_KEYRING}`.* TO 'lms_directory'@'{host}';")
+    return statements + [f"GRANT SELECT ON `{_KEYRING}`.* TO 'lms_{one}'@'{host}';" for one in KEYRING_READERS]
+
+
+def _user(user: str, password: Callable[[str], str], host: str) -> list[str]:
+    return [
+        f"CREATE USER IF NOT EXISTS '{user}'@'{host}' IDENTIFIED BY '{password(user)}';",
+        f"ALTER USER '{user}'@'{host}' IDENTIFIED BY '{password(user)}';",
+    ]
 
 
 def _program(*names: str, package: str) -> str:
@@ -196,26 +224,8 @@ class MySQLServer:
                     parent.chmod(mode | 0o001)
 
     def _statements(self) -> list[str]:
-        statements = [f"CREATE DATABASE IF NOT EXISTS `{_KEYRING}`;"]
-        migrator = self._user("lms_migrator")
-        for service in SCHEMAS:
-            user, schema = f"lms_{service}", f"lms_{service}"
-            statements.append(f"CREATE DATABASE IF NOT EXISTS `{schema}`;")
-            statements += self._user(user)
-            statements.append(f"GRANT SELECT, INSERT, UPDATE, DELETE ON `{schema}`.* TO '{user}'@'127.0.0.1';")
-            migrator.append(f"GRANT ALL ON `{schema}`.* TO 'lms_migrator'@'127.0.0.1';")
-        statements += migrator
-        statements.append(f"GRANT ALL ON `{_KEYRING}`.* TO 'lms_migrator'@'127.0.0.1';")
-        statements.append(f"GRANT SELECT, INSERT, UPDATE ON `{_KEYRING}`.* TO 'lms_directory'@'127.0.0.1';")
-        statements += [f"GRANT SELECT ON `{_KEYRING}`.* TO 'lms_{one}'@'127.0.0.1';" for one in KEYRING_READERS]
-        return [*statements, *self.extra_sql]
-
-    def _user(self, user: str) -> list[str]:
-        password = self.home.secret(f"mysql:{user}")
-        return [
-            f"CREATE USER IF NOT EXISTS '{user}'@'127.0.0.1' IDENTIFIED BY '{password}';",
-            f"ALTER USER '{user}'@'127.0.0.1' IDENTIFIED BY '{password}';",
-        ]
+        own = schemas_and_users(lambda user: self.home.secret(f"mysql:{user}"), "127.0.0.1")
+        return [*own, *self.extra_sql]
 
     async def ready(self) -> bool:
         """Say whether our own users may sign in: the init file has then been executed."""

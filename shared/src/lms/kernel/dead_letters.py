@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.errors import NotFound
 from lms.kernel.parking import ParkedEvent, delete_parked, lock_key, parked_events_of, set_kind
-from lms.kernel.schema import consumer_versions, parked_events, parked_keys
+from lms.kernel.schema import consumer_versions, parked_events, parked_keys, skipped_events
 
 
 class NotParked(NotFound):
@@ -68,6 +68,8 @@ async def retry(connection: AsyncConnection, consumer: str, key: str) -> None:
 async def skip(connection: AsyncConnection, consumer: str, key: str) -> ParkedEvent:
     """Give up the first event of a key, count it as seen, and release the rest; return what was given up.
 
+    It stays given up: a rebuild of the consumer's views passes it over too.
+
     Raises NotParked, also while the consumer has the key in hand at this moment.
     """
     if await lock_key(connection, consumer, key) is None:
@@ -84,6 +86,10 @@ async def skip(connection: AsyncConnection, consumer: str, key: str) -> ParkedEv
                 version=func.greatest(consumer_versions.c.version, statement.inserted.version)
             )
         )
+    await connection.execute(
+        upsert(skipped_events).prefix_with("IGNORE"),
+        {"consumer": consumer, "topic": first.topic, "partition_no": first.partition, "offset_": first.offset},
+    )
     await delete_parked(connection, first.position)
     await retry(connection, consumer, key)
     return first

@@ -30,7 +30,7 @@ from lms.kernel.eventstore import (
 from lms.kernel.failpoints import failpoint
 from lms.kernel.ids import new_id
 from lms.kernel.metrics import COMMAND_CONFLICTS
-from lms.kernel.projection import Projection, write_views
+from lms.kernel.projection import Projection, hold_generations, write_views
 
 T = TypeVar("T")
 
@@ -156,12 +156,20 @@ class UnitOfWork:
         return expected + len(events)
 
     async def append_all(self, appends: Sequence[Append]) -> list[Recorded]:
-        """Append facts to several streams at once, in the order of their names."""
+        """Append facts to several streams at once, in the order of their names.
+
+        The inline views are held before the facts are inserted: whoever holds a view alone (`rebuild.py`) then knows
+        that every fact of the log up to its newest is committed, and is in the view.
+        """
+        generations: dict[str, int] = {}
+        if self._inline:
+            generations = await hold_generations(self.connection, [view.name for view in self._inline])
         recorded = await self.store.append(self.connection, appends, self.causality)
         topics = {append.stream: append.topic for append in appends}
         self.written.extend(stream_versions(recorded, topics))
         if self._inline:
-            await write_views(self.connection, self._inline, [(one.event, one.envelope) for one in recorded])
+            facts = [(one.event, one.envelope) for one in recorded]
+            await write_views(self.connection, self._inline, facts, generations)
         return recorded
 
     def after_commit(self, action: Callable[[], Awaitable[None]]) -> None:

@@ -8,13 +8,13 @@ are never stored, for repeating them is right. Rows are kept for KEPT.
 
 import hmac
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 import orjson
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import insert, select, text, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from lms.kernel.database import Database, error_number
@@ -33,6 +33,7 @@ KEPT = timedelta(days=7)
 PURGE_BATCH = 1000
 REPLAYED = "Idempotency-Replayed"
 
+_PURPOSE = "idempotency answers"
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
 _DUPLICATE = 1062
 _SERVER_ERROR = 500
@@ -77,7 +78,7 @@ class StoredAnswers:
 
     def __init__(self, database: Database, secret: str, previous: str | None = None) -> None:
         self._database = database
-        self._cipher = Cipher("idempotency answers", secret, previous)
+        self._cipher = Cipher(_PURPOSE, secret, previous)
         self._digest_keys = [derive_key(one, "idempotency requests") for one in (secret, previous) if one is not None]
 
     async def once(
@@ -194,6 +195,33 @@ class StoredAnswers:
     def _sealed(self, claim: Claim, answer: Reply) -> str:
         plain = orjson.dumps({"headers": answer.headers, "body": answer.body.decode()})
         return self._cipher.seal(plain, claim.about())
+
+
+async def stored_replies(
+    connection: "AsyncConnection", secret: str, previous: str | None = None
+) -> AsyncIterator[tuple[str, Reply | None]]:
+    """Return what every stored answer is about, and the answer; None where there is a claim without an answer."""
+    cipher = Cipher(_PURPOSE, secret, previous)
+    rows = idempotency.c
+    last: tuple[str, str, str] = ("", "", "")
+    while True:
+        found = await connection.execute(
+            select(rows.caller, rows.route, rows.key_, rows.status, rows.answer)
+            .where(tuple_(rows.caller, rows.route, rows.key_) > last)
+            .order_by(rows.caller, rows.route, rows.key_)
+            .limit(PURGE_BATCH)
+        )
+        page = found.all()
+        for row in page:
+            last = (row.caller, row.route, row.key_)
+            about = "/".join(last)
+            reply = None
+            if row.answer is not None:
+                stored = orjson.loads(cipher.open(row.answer, about))
+                reply = Reply(row.status, stored["headers"], stored["body"].encode())
+            yield about, reply
+        if len(page) < PURGE_BATCH:
+            return
 
 
 def canonical_request(path: str, query: str, body: bytes) -> bytes:

@@ -8,12 +8,14 @@ never lose one: whoever sends deletes only what was acknowledged.
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import structlog
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
@@ -25,8 +27,13 @@ SEND_SECONDS = 15.0
 
 _START_SECONDS = 10.0
 _STOP_SECONDS = 2.0
+_READ_SECONDS = 30.0
 
 _log = structlog.get_logger(__name__)
+
+
+class Gone(Exception):
+    """Messages that were in a topic do not come from it any more."""
 
 
 class WrongPartitions(Exception):
@@ -156,6 +163,66 @@ class Producer:
             task = asyncio.get_running_loop().create_task(_stopped(client), name="stop an abandoned producer")
             self._abandoned.add(task)
             task.add_done_callback(self._abandoned.discard)
+
+
+@asynccontextmanager
+async def _reader(bootstrap_servers: str) -> AsyncIterator[AIOKafkaConsumer]:
+    """Open a consumer that belongs to no group and commits nothing."""
+    client = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap_servers,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        fetch_max_bytes=32 * 1024 * 1024,
+        max_partition_fetch_bytes=2 * 1024 * 1024,
+    )
+    try:
+        await asyncio.wait_for(client.start(), _START_SECONDS)
+        yield client
+    finally:
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(client.stop(), _STOP_SECONDS)
+
+
+async def ends_of(bootstrap_servers: str, topics: Iterable[str]) -> dict[TopicPartition, int]:
+    """Return the offset behind the last message of every partition of the topics."""
+    async with _reader(bootstrap_servers) as client:
+        cluster = await client._client.fetch_all_metadata()  # noqa: SLF001  # subscribing would start a needless fetch
+        partitions = [
+            TopicPartition(one, number) for one in topics for number in cluster.partitions_for_topic(one) or ()
+        ]
+        ends = await asyncio.wait_for(client.end_offsets(partitions), _READ_SECONDS) if partitions else {}
+    return {one: int(offset) for one, offset in ends.items()}
+
+
+async def messages_between(
+    bootstrap_servers: str, begin: Mapping[TopicPartition, int], end: Mapping[TopicPartition, int]
+) -> AsyncIterator["ConsumerRecord[bytes, bytes]"]:
+    """Return the messages of each partition from `begin` (without it: the first) to before `end`, in their order.
+
+    Raises Gone when a topic ends before that, or the broker gives nothing for half a minute.
+    """
+    behind = {one for one, offset in end.items() if begin.get(one, 0) < offset}
+    if not behind:
+        return
+    async with _reader(bootstrap_servers) as client:
+        client.assign(sorted(behind))
+        for one in behind:
+            client.seek(one, begin.get(one, 0))
+        quiet_since = time.monotonic()
+        while behind:
+            fetched = await client.getmany(*behind, timeout_ms=500)
+            for one, records in fetched.items():
+                for record in records:
+                    if record.offset < end[one]:
+                        yield record
+                if records[-1].offset + 1 >= end[one]:
+                    behind.discard(one)
+                    client.pause(one)
+            if fetched:
+                quiet_since = time.monotonic()
+            elif time.monotonic() - quiet_since > _READ_SECONDS:
+                one = min(behind)
+                raise Gone(f"Kafka gives nothing of {one.topic}/{one.partition} up to offset {end[one]}.")
 
 
 async def _stopped(client: AIOKafkaProducer) -> None:

@@ -60,6 +60,7 @@ def run_environment() -> None:
             context.configure(connection=connection, transaction_per_migration=True)
             with context.begin_transaction():
                 context.run_migrations()
+            metadata.create_all(connection)  # the kernel's tables that are younger than the service's first migration
             connection.commit()
         finally:
             connection.execute(text("SELECT RELEASE_LOCK(:lock)"), {"lock": lock})

@@ -15,7 +15,7 @@ function of its events alone and a rebuild gives the same rows. The kernel adds 
 same shape together.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -76,22 +76,43 @@ def live(table: Table, view_name: str) -> ColumnElement[bool]:
     return table.c.generation == func.coalesce(current, FIRST_GENERATION)
 
 
-async def live_generation(connection: AsyncConnection, view_name: str) -> int:
-    """Return the generation that readers of a view see."""
-    found = await connection.scalar(select(view_generations.c.live).where(view_generations.c.view_name == view_name))
-    return FIRST_GENERATION if found is None else int(found)
+async def hold_generations(
+    connection: AsyncConnection, views: Collection[str], *, alone: bool = False
+) -> dict[str, int]:
+    """Return the live generation of each view, and keep it from changing until the transaction ends.
+
+    Writers of a view share its row; with `alone`, nobody who writes the view is between this call and their commit.
+    """
+    generations = view_generations
+    statement = (
+        select(generations.c.view_name, generations.c.live)
+        .where(generations.c.view_name.in_(sorted(views)))
+        .order_by(generations.c.view_name)
+        .with_for_update(read=not alone)
+    )
+    found = {row.view_name: int(row.live) for row in await connection.execute(statement)}
+    missing = [{"view_name": view, "live": FIRST_GENERATION} for view in sorted(set(views) - set(found))]
+    if missing:  # the view's first write: a row that does not exist cannot be held
+        await connection.execute(upsert(generations).prefix_with("IGNORE"), missing)
+        found = {row.view_name: int(row.live) for row in await connection.execute(statement)}
+    return found
 
 
 async def write_views(
     connection: AsyncConnection,
     projections: Sequence[type[Projection]],
     facts: Sequence[tuple[Fact, Envelope]],
+    generations: Mapping[str, int] | None = None,
 ) -> None:
-    """Bring the live generation of each view up to date with `facts`, in the caller's transaction."""
-    for projection in projections:
-        writes = writes_of(projection, facts)
-        if writes:
-            await apply(connection, writes, await live_generation(connection, projection.name))
+    """Bring the live generation of each view up to date with `facts`, in the caller's transaction.
+
+    `generations` are those that the caller holds already; else each view that is written is held here.
+    """
+    written = {projection.name: writes for projection in projections if (writes := writes_of(projection, facts))}
+    if written:
+        held = await hold_generations(connection, written) if generations is None else generations
+        for view, writes in written.items():
+            await apply(connection, writes, held[view])
 
 
 def writes_of(projection: type[Projection], facts: Sequence[tuple[Fact, Envelope]]) -> list[Write]:

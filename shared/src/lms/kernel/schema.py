@@ -182,6 +182,17 @@ parked_events = Table(
 )
 """The events of parked keys, in the order of their arrival."""
 
+skipped_events = Table(
+    "skipped_events",
+    metadata,
+    Column("consumer", name(80), primary_key=True),
+    Column("topic", name(120), primary_key=True),
+    Column("partition_no", Integer, primary_key=True, autoincrement=False),
+    Column("offset_", BigInteger, primary_key=True, autoincrement=False),
+    **_TABLE,
+)
+"""Messages that a person gave up for a consumer (`lms dlq skip`): a rebuild passes them over, as the consumer did."""
+
 view_generations = Table(
     "view_generations",
     metadata,
@@ -189,4 +200,6 @@ view_generations = Table(
     Column("live", SmallInteger, nullable=False),
     **_TABLE,
 )
-"""The generation of each view that queries read; a view without a row reads generation 1."""
+"""The generation of each view that queries read; a view without a row reads generation 1.
+
+Whoever writes a view holds its row shared until the commit; whoever swaps the generation holds it alone."""

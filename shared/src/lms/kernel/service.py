@@ -19,33 +19,38 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import orjson
 import structlog
 import uvicorn
 import uvloop
+from aiokafka.errors import KafkaError
 from fastapi import APIRouter
 from redis.asyncio import Redis
 from sqlalchemy import func, text
 from sqlalchemy.dialects.mysql import insert as upsert
+from sqlalchemy.exc import DBAPIError
 from starlette.types import ASGIApp
 
 from lms.kernel.clock import BusinessClock
 from lms.kernel.consumer import Consumer, ConsumerRunner, dead_letter_topic
 from lms.kernel.database import Database
 from lms.kernel.decider import Decider
-from lms.kernel.event import Codec, Event, Upcaster
+from lms.kernel.event import Codec, Event, UnknownEventType, Upcaster
 from lms.kernel.eventstore import EventStore
 from lms.kernel.execution import Executor
 from lms.kernel.http import create_app, purge_idempotency
 from lms.kernel.ids import new_id
-from lms.kernel.kafka import Producer, Topic, declare
+from lms.kernel.kafka import Gone, Producer, Topic, declare
 from lms.kernel.keyring import Keyring
 from lms.kernel.logs import configure as configure_logs
 from lms.kernel.migrations import migrate
 from lms.kernel.outbox import Relay
 from lms.kernel.projection import Projection
+from lms.kernel.rebuild import Busy, NotAView, Progress, Unreadable, rebuild, views_of
 from lms.kernel.schema import job_leases
 from lms.kernel.settings import BadSettings, KernelSettings, ProcessSettings, load
 from lms.kernel.tracing import configure as configure_tracing
+from lms.kernel.verify import Invariant, verify
 
 _log = structlog.get_logger(__name__)
 
@@ -70,7 +75,7 @@ class Service:
     `checks` are more parts of
     /health, each given the process; `wrap` puts layers around the HTTP application, given the settings; `on_start` and
     `on_stop` are given the process. `examples` hold one instance of each event, for the
-    contracts.
+    contracts. `invariants` are rules of its own that `lms verify` checks.
     """
 
     name: str
@@ -88,6 +93,7 @@ class Service:
     on_stop: "Callable[[Any], Awaitable[None]] | None" = None
     checks: "Mapping[str, Callable[[Any], Awaitable[None]]]" = field(default_factory=dict)
     wrap: "Callable[[ASGIApp, Any], ASGIApp] | None" = None
+    invariants: tuple[Invariant, ...] = ()
     migrations: Path | None = None
 
     @property
@@ -312,6 +318,40 @@ async def serve(service: Service, settings: ProcessSettings, *, role: str) -> No
         await asyncio.wait_for(runtime.stop(), SHUTDOWN_SECONDS)
 
 
+async def operate(service: Service, settings: KernelSettings, *, rebuild_view: str | None) -> int:
+    """Rebuild a view (`all`: every one), or verify the service; return the exit code: 1 when something is wrong.
+
+    What happens is written to standard output, a JSON object a line: `{"progress": …}` meanwhile, then
+    `{"rebuilt": …}` for each view or `{"check": …}` for each check, or one `{"failed": …}`.
+    """
+    runtime = Runtime(service, settings)
+    sound = True
+
+    def tell(progress: Progress) -> None:
+        _say("progress", progress)
+
+    try:
+        if rebuild_view is not None:
+            views = list(views_of(service)) if rebuild_view == "all" else [rebuild_view]
+            for rebuilt in await rebuild(runtime, views, tell):
+                _say("rebuilt", rebuilt)
+        else:
+            async for check in verify(runtime, tell):
+                _say("check", check)
+                sound = sound and not check.faults
+    except (NotAView, Busy, Unreadable, UnknownEventType, Gone, OSError, DBAPIError, KafkaError) as error:
+        sys.stdout.write(orjson.dumps({"failed": f"{type(error).__name__}: {error}"}).decode() + "\n")
+        sound = False
+    finally:
+        await _close(runtime.redis.aclose(), runtime.keyring.close(), runtime.database.close())
+    return 0 if sound else 1
+
+
+def _say(kind: str, found: Any) -> None:
+    sys.stdout.write(orjson.dumps({kind: found}, default=str).decode() + "\n")
+    sys.stdout.flush()
+
+
 class HttpServer:
     """uvicorn inside our own event loop, without its signal handlers: the process stops in our order."""
 
@@ -359,6 +399,10 @@ def _arguments(service: Service, arguments: Sequence[str] | None) -> argparse.Na
     parser.add_argument("--role", choices=("all", "api", "worker"), default="all", help="which parts to run")
     parser.add_argument("--migrate", action="store_true", help="bring the schema up to date and exit")
     parser.add_argument("--topics", action="store_true", help="declare the Kafka topics and exit")
+    parser.add_argument("--rebuild", metavar="VIEW", help="make a view, or all, anew from its facts and exit")
+    parser.add_argument(
+        "--verify", action="store_true", help="compare views, topics and tables with the facts and exit"
+    )
     return parser.parse_args(arguments)
 
 
@@ -369,8 +413,13 @@ def run(service: Service, arguments: Sequence[str] | None = None) -> None:
         settings = load(service.settings)
     except BadSettings as error:
         sys.exit(f"{service.name} cannot start:\n{error}")
-    configure_logs(service.name, settings.log_level)
+    reports = chosen.rebuild or chosen.verify
+    configure_logs(service.name, settings.log_level, stream=sys.stderr if reports else None)
     configure_tracing(service.name)
+    if reports:
+        if not isinstance(settings, KernelSettings):
+            sys.exit(f"{service.name} has no views: it keeps nothing.")
+        sys.exit(uvloop.run(operate(service, settings, rebuild_view=chosen.rebuild)))
     if not (chosen.migrate or chosen.topics):
         with contextlib.suppress(KeyboardInterrupt):
             uvloop.run(serve(service, settings, role=chosen.role))

@@ -33,10 +33,15 @@ class Verdict(Enum):
 
 def judge(envelope: Envelope, seen: Seen | None) -> Verdict:
     """Compare an event with the last one seen of its stream (None: none yet)."""
+    return judge_position(Seen.of(envelope), seen)
+
+
+def judge_position(position: Seen, seen: Seen | None) -> Verdict:
+    """Compare the position of an event with the last one seen of its stream (None: none yet)."""
     if seen is None:
-        return Verdict.APPLY if envelope.version == 1 else Verdict.GAP
-    if Seen.of(envelope) <= seen:
+        return Verdict.APPLY if position.version == 1 else Verdict.GAP
+    if position <= seen:
         return Verdict.SKIP
-    if envelope.version <= seen.version and envelope.log_epoch > seen.log_epoch:
+    if position.version <= seen.version and position.log_epoch > seen.log_epoch:
         return Verdict.APPLY
-    return Verdict.APPLY if envelope.version == seen.version + 1 else Verdict.GAP
+    return Verdict.APPLY if position.version == seen.version + 1 else Verdict.GAP

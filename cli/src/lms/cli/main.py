@@ -20,6 +20,7 @@ from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.cli import demo
+from lms.cli import rebuild as rebuilding
 from lms.cli.home import Home
 from lms.cli.servers import SCHEMAS, Missing, MySQLServer, RedisServer
 from lms.cli.supervision import NotRunning, Supervisor
@@ -231,6 +232,37 @@ def clock_advance(
 ) -> None:
     """Move the business clock of every service forward."""
     _tell_clock(_move(home, None, timedelta(days=days)))
+
+
+# Views ----------------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def rebuild(
+    service: Annotated[str, typer.Argument(help="Whose view.")],
+    view: Annotated[str, typer.Argument(help="The view, or all.")],
+    home: HomeOption = _HOME,
+) -> None:
+    """Make a view of a service anew from its facts, while the system runs."""
+    try:
+        rebuilding.rebuild(home, service, view, errors)
+    except rebuilding.DidNotWork as error:
+        raise _fail(str(error)) from error
+
+
+@app.command()
+def verify(
+    service: Annotated[str | None, typer.Argument(help="Only this service.")] = None,
+    home: HomeOption = _HOME,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+) -> None:
+    """Compare every view, topic and balance with the facts; exit with 1 when something differs."""
+    try:
+        sound = rebuilding.verify(home, [service] if service else SCHEMAS, errors, as_json=as_json)
+    except rebuilding.DidNotWork as error:
+        raise _fail(str(error)) from error
+    raise typer.Exit(0 if sound else 1)
 
 
 # Dead letters ---------------------------------------------------------------------------------------------------------

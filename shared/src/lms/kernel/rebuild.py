@@ -46,7 +46,7 @@ from typing import Any, Protocol
 
 from aiokafka import ConsumerRecord, TopicPartition
 from pydantic import ValidationError
-from sqlalchemy import VARCHAR, Table, func, select, text, update
+from sqlalchemy import String, Table, func, select, text, update
 from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -62,6 +62,7 @@ from lms.kernel.projection import (
     Delete,
     Fact,
     Projection,
+    Row,
     Update,
     Upsert,
     Write,
@@ -88,6 +89,8 @@ NEARLY_THERE = 500
 LEASE_SECONDS = 15
 DELETE_ROWS = 5_000
 LARGEST_GENERATION = 32_000
+
+Facts = list[tuple[Fact, Envelope]]
 
 _ROUNDS = 20
 _LOCK_ATTEMPTS = 20
@@ -325,6 +328,7 @@ class _Generations:
         self._source = source
         self._tell = tell
         self._names = tuple(one.name for one in projections)
+        self._condensers = {table: Condenser(table) for view in projections for table in view.tables}
         self.live: dict[str, int] = {}
         self.new: dict[str, int] = {}
         self.facts = 0
@@ -368,10 +372,14 @@ class _Generations:
     async def _fill(self) -> None:
         """Write what lies before the mark, in batches."""
         async for facts in self._source.read():
-            writes = {view: settled(writes_of(view, facts)) for view in self._projections}
-            await self._write(writes)
+            await self._write({view: self._condensed(view, facts) for view in self._projections})
             self.facts += len(facts)
             self._tell(Progress(self._names, "filling", self._source.done, self._source.total))
+
+    def _condensed(self, view: type[Projection], facts: Facts) -> list[Write]:
+        for write in writes_of(view, facts):
+            self._condensers[write.table].add(write)
+        return [write for table in view.tables for write in self._condensers[table].done()]
 
     async def _write(self, writes: Mapping[type[Projection], Sequence[Write]]) -> None:
         pause = 0.01
@@ -410,73 +418,104 @@ class _Generations:
             self._tell(Progress(self._names, "cleaning", self._source.done, self._source.total))
 
 
-def settled(writes: Sequence[Write]) -> list[Write]:
-    """Return writes that leave the same rows in fewer statements: what one batch changes of a row is put together.
+class Condenser:
+    """Turns the writes of one table, batch by batch, into fewer ones that leave the same rows in an empty generation.
 
-    Tables are independent of each other. Within a table, writes that name a whole key commute with those of other keys;
-    a write that names anything else stays where it stands among the others.
-    """
-    tables: dict[Table, _Settling] = {}
-    for write in writes:
-        tables.setdefault(write.table, _Settling(write.table)).add(write)
-    return [write for table in tables.values() for write in table.done()]
-
-
-class _Settling:
-    """The writes of one table: `settled` ones first, then updates, deletes and upserts of single rows, in that order.
-
-    Each key has at most one of either; a later one of a key is folded into what it already has.
+    Writes that name different values of the first key column touch different rows, so they may change places. While
+    all rows of such a value, a *family*, are of the batch in hand, writes are applied to them here, and the rows are
+    inserted once, whole. Writes to a family of an earlier batch stay as they are, in their order.
     """
 
     def __init__(self, table: Table) -> None:
         self._table = table
         self._key = tuple(column.name for column in table.primary_key.columns if column.name != "generation")
-        self._names = frozenset(self._key)
-        # Keys that the database compares otherwise than Python does are left as they are.
-        self._exact = not any(
-            isinstance(column.type, VARCHAR) and not str(column.type.collation or "").endswith("_bin")
+        # Text that the database compares otherwise than Python does cannot tell families or rows apart.
+        self._exact = frozenset(
+            column.name
             for column in table.primary_key.columns
+            if not isinstance(column.type, String) or str(column.type.collation or "").endswith("_bin")
         )
-        self._settled: list[Write] = []
-        self._updates: dict[tuple[Any, ...], Update] = {}
-        self._deletes: dict[tuple[Any, ...], Delete] = {}
-        self._upserts: dict[tuple[Any, ...], Upsert] = {}
+        self._stored: set[Any] = set()
+        self._fresh: dict[Any, dict[tuple[Any, ...], Row]] = {}
+        self._later: dict[Any, list[Write]] = {}
+        self._done: list[Write] = []
 
     def add(self, write: Write) -> None:
+        """Take the next write."""
         named = write.row if isinstance(write, Upsert) else write.where
-        key = tuple(named[name] for name in self._key) if self._names <= named.keys() else None
-        whole = isinstance(write, Upsert) or len(named) == len(self._key)
-        if key is None or not whole or not self._exact:
+        family = named.get(self._key[0])
+        moves = isinstance(write, Update) and not write.values.keys().isdisjoint(self._key)
+        if family is None or moves or self._key[0] not in self._exact:
             self._settle()
-            self._settled.append(write)
-            return
-        inserted = self._upserts.get(key)
-        match write:
-            case Upsert(table, row):
-                self._upserts[key] = Upsert(table, inserted.row | row if inserted else row)
-            case Delete():
-                self._upserts.pop(key, None)
-                self._deletes[key] = write
-            case Update(table, _, values) if inserted:
-                self._upserts[key] = Upsert(table, inserted.row | values)
-            case Update(table, where, values) if key not in self._deletes:  # else there is no row to update
-                earlier = self._updates.get(key)
-                self._updates[key] = Update(table, where, earlier.values | values if earlier else values)
+            self._done.append(write)
+            self._stored |= {family, write.values.get(self._key[0]) if isinstance(write, Update) else None}
+        elif family in self._stored:
+            self._queue(family, write)
+        elif isinstance(write, Upsert):
+            rows = self._fresh.setdefault(family, {})
+            key = tuple(write.row[name] for name in self._key)
+            rows[key] = rows.get(key, {}) | write.row
+        elif not self._change(self._fresh.get(family, {}), write):
+            self._store(family)
+            self._queue(family, write)
+
+    def _change(self, rows: dict[tuple[Any, ...], Row], write: Update | Delete) -> bool:
+        """Apply a write to the rows of a family; say whether that could be done here."""
+        if not self._exact.issuperset(write.where):
+            return False
+        if any(type(row[name]) is not type(value) for row in rows.values() for name, value in write.where.items()):
+            return False
+        chosen = [key for key, row in rows.items() if all(row[name] == value for name, value in write.where.items())]
+        for key in chosen:
+            if isinstance(write, Delete):
+                del rows[key]
+            else:
+                rows[key] |= write.values
+        return True
+
+    def _queue(self, family: Any, write: Write) -> None:
+        queue = self._later.setdefault(family, [])
+        last = queue[-1] if queue else None
+        match last, write:
+            case Update(_, before), Update(table, where, values) if before == where and self._exact.issuperset(where):
+                queue[-1] = Update(table, where, last.values | values)
+            case _:
+                queue.append(write)
+
+    def _store(self, family: Any) -> None:
+        self._done += [Upsert(self._table, row) for row in self._fresh.pop(family, {}).values()]
+        self._stored.add(family)
 
     def _settle(self) -> None:
-        updates = sorted(self._updates.values(), key=lambda one: tuple(one.values))
-        upserts = sorted(self._upserts.values(), key=lambda one: tuple(one.row))
-        self._settled += [*updates, *self._deletes.values(), *upserts]
-        self._updates, self._deletes, self._upserts = {}, {}, {}
+        """Put everything in hand among what is done; writes of one shape stand together."""
+        fresh = [Upsert(self._table, row) for rows in self._fresh.values() for row in rows.values()]
+        fresh.sort(key=lambda one: tuple(one.row))
+        self._done += fresh
+        self._stored |= self._fresh.keys()
+        self._fresh = {}
+        queues, self._later = list(self._later.values()), {}
+        for turn in range(max(map(len, queues), default=0)):
+            writes = [queue[turn] for queue in queues if turn < len(queue)]
+            self._done += sorted(writes, key=_shape_of)
 
     def done(self) -> list[Write]:
+        """Return the writes of the batch, and begin the next one."""
         self._settle()
-        return self._settled
+        done, self._done = self._done, []
+        return done
+
+
+def _shape_of(write: Write) -> tuple[str, ...]:
+    match write:
+        case Upsert(_, row):
+            return ("upsert", *row)
+        case Update(_, where, values):
+            return ("update", *where, *values)
+        case Delete(_, where):
+            return ("delete", *where)
 
 
 # Where facts come from ------------------------------------------------------------------------------------------------
-
-Facts = list[tuple[Fact, Envelope]]
 
 
 class _Source(Protocol):

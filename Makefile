@@ -5,7 +5,7 @@ export LMS_HOME
 RUN := scripts/run
 .DEFAULT_GOAL := help
 
-.PHONY: help install up down status logs reset test test-slow check contracts docs
+.PHONY: help install up down status logs reset test test-slow test-containers check compose-secrets contracts docs
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -40,6 +40,12 @@ check: install ## Lint, format, types, import rules, spelling
 	$(RUN) mypy shared/src cli/src services/*/src scripts tests
 	$(RUN) lint-imports
 	$(RUN) codespell
+
+test-containers: install ## Run the integration tests on containers, and docker compose
+	@scripts/test-containers
+
+compose-secrets: install ## Make the secrets of `docker compose up --build`, once
+	@$(RUN) python scripts/compose.py
 
 contracts: install ## Write shared/contracts from the producers' models
 	@$(RUN) python scripts/contracts.py

@@ -1,22 +1,26 @@
 """The real servers and services that the tests run on: started once per session, on ports and in a folder of their own.
 
 `servers` is Kafka, MySQL and Redis; `system` adds every service, two copies of each. Both start only when a test asks.
+What needs the servers' addresses alone also runs on containers: `LMS_TEST_SERVERS=containers` (`make test-containers`).
 """
 
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pymysql
 import pytest
+from sqlalchemy.engine import URL, make_url
+from tests import containers
 
 from lms.cli.system import System
 
 TESTER = "lms_tester"
-_FIXTURES_WITH_SERVERS = {"servers", "system", "database_url", "redis_url", "kafka_bootstrap"}
+_FIXTURES_WITH_SERVERS = {"servers", "system", "addresses", "database_url", "redis_url", "kafka_bootstrap"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -68,29 +72,51 @@ async def system(servers: System) -> System:
     return servers
 
 
+@dataclass(frozen=True)
+class Addresses:
+    """Where the servers are; `mysql` lacks the schema, and its user may do anything."""
+
+    mysql: URL
+    kafka: str
+    redis: str
+
+
 @pytest.fixture(scope="session")
-def database_url(servers: System) -> Callable[[str], str]:
+def addresses(request: pytest.FixtureRequest) -> Iterator[Addresses]:
+    """The addresses of child processes, or of containers where the session was asked for them."""
+    if os.environ.get("LMS_TEST_SERVERS", "processes") == "containers":
+        with containers.started() as found:
+            yield Addresses(make_url(found.mysql), found.kafka, found.redis)
+        return
+    servers: System = request.getfixturevalue("servers")
+    redis = servers.redis.url.removesuffix("/0") + "/1"  # apart from the one that the services use
+    yield Addresses(make_url(servers.mysql.url(TESTER, "")), servers.kafka.bootstrap_servers, redis)
+
+
+@pytest.fixture(scope="session")
+def database_url(addresses: Addresses) -> Callable[[str], str]:
     """Return a function that makes a schema of its own for a name and gives its URL, for a user who may do anything."""
 
     def make(name: str) -> str:
         schema = "t_" + re.sub(r"\W", "_", name) + os.environ.get("PYTEST_XDIST_WORKER", "")
+        mysql = addresses.mysql
         connection = pymysql.connect(
-            host="127.0.0.1", port=servers.mysql.port, user=TESTER, password=servers.home.secret(f"mysql:{TESTER}")
+            host=mysql.host or "", port=mysql.port or 0, user=mysql.username, password=mysql.password or ""
         )
         with connection, connection.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE IF NOT EXISTS `{schema}`")
-        return servers.mysql.url(TESTER, schema)
+        return mysql.set(database=schema).render_as_string(hide_password=False)
 
     return make
 
 
 @pytest.fixture(scope="session")
-def kafka_bootstrap(servers: System) -> str:
+def kafka_bootstrap(addresses: Addresses) -> str:
     """Where Kafka is."""
-    return servers.kafka.bootstrap_servers
+    return addresses.kafka
 
 
 @pytest.fixture(scope="session")
-def redis_url(servers: System) -> str:
-    """A Redis database apart from the one that the services use."""
-    return servers.redis.url.removesuffix("/0") + "/1"
+def redis_url(addresses: Addresses) -> str:
+    """A Redis database of the tests' own."""
+    return addresses.redis

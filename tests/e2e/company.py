@@ -43,21 +43,34 @@ class Employee:
 
 @dataclass
 class Company:
-    """The API of a running system, and what tests need to set up people and rules in it."""
+    """The API of a running system, and what tests need to set up people and rules in it.
 
-    system: System
+    `redis_url` is needed only to move the clock.
+    """
+
     client: httpx.Client
-    token: str = ""
+    token: str
+    redis_url: str = ""
     _office: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, system: System) -> "Company":
-        """Return the company of a system, signed in with the service account that may act for others."""
-        company = cls(system, httpx.Client(base_url=system.url, timeout=30))
-        body = {"client_id": LOADER, "client_secret": system.home.secret("loader")}
-        eventually(lambda: company.client.post("/api/v1/auth/token", json=body).is_success, "no token for the loader")
-        company.token = company.client.post("/api/v1/auth/token", json=body).json()["access_token"]
+        """Return the company of an embedded system."""
+        company = cls.at(system.url, system.home.secret("loader"))
+        company.redis_url = system.redis.url
         return company
+
+    @classmethod
+    def at(cls, url: str, secret: str) -> "Company":
+        """Return the company behind a gateway, signed in with the service account that may act for others."""
+        client = httpx.Client(base_url=url, timeout=30)
+        body = {"client_id": LOADER, "client_secret": secret}
+        until = time.monotonic() + DEADLINE
+        while not (answer := client.post("/api/v1/auth/token", json=body)).is_success:
+            assert answer.status_code >= 500, f"no token for the loader: {answer.text}"
+            assert time.monotonic() < until, f"still no token for the loader: {answer.text}"
+            time.sleep(0.2)
+        return cls(client, answer.json()["access_token"])
 
     # Calls --------------------------------------------------------------------------------------------------------
 
@@ -141,7 +154,7 @@ class Company:
         """Set the business clock, and wait until every service follows it and has done the day's accruals."""
         instant = datetime.fromisoformat(day).replace(hour=hour, tzinfo=UTC)
         offset = instant - datetime.now(UTC)
-        with Redis.from_url(self.system.redis.url) as redis:
+        with Redis.from_url(self.redis_url) as redis:
             redis.set(OFFSET_KEY, str(offset.total_seconds()))
             redis.publish(CHANNEL, str(offset.total_seconds()))
         probe = self.hire()

@@ -6,7 +6,7 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.e2e.company import Company
+import pytest
 
 from lms.cli import demo
 from lms.cli.system import System
@@ -14,7 +14,8 @@ from lms.cli.system import System
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_walk_of_the_readme_works_as_written(system: System, company: Company) -> None:
+@pytest.mark.usefixtures("company")
+def test_the_walk_of_the_readme_works_as_written(system: System) -> None:
     people = demo.load(
         system.url,
         system.home.secret("demo", 12),
@@ -36,4 +37,3 @@ def test_the_walk_of_the_readme_works_as_written(system: System, company: Compan
     assert done.returncode == 0, done.stdout + done.stderr
     for shown in ('"status": "pending"', '"settled": true', '"approved"', '"leave_type": "annual"', '"confirmed"'):
         assert shown in done.stdout, done.stdout
-    assert company.system is system

@@ -1,0 +1,68 @@
+"""Make what `docker compose` needs and nobody may commit: secrets, and the SQL that makes schemas and users.
+
+`make compose-secrets` writes them once: `.env` for docker-compose.yml, and `.compose/mysql/users.sql`. What exists
+is kept, so that a second run changes nothing.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+
+from lms.cli.home import Home
+from lms.cli.servers import SCHEMAS, schemas_and_users
+from lms.cli.system import ADMIN_EMAIL, LOADER
+from lms.kernel.auth import public_key_of
+
+ROOT = Path(__file__).parents[1]
+
+
+def environment(home: Home) -> dict[str, str]:
+    """Return the variables that docker-compose.yml interpolates."""
+    jwt_secret = home.secret("jwt", 64)
+    loader = hashlib.sha256(home.secret("loader").encode()).hexdigest()
+    account = {"secret_sha256": loader, "scopes": ["act-for"], "roles": ["hr", "admin"]}
+    return {
+        "LMS_ENVIRONMENT": "development",
+        "GATEWAY_PORT": "8080",
+        "JWT_SECRET": jwt_secret,
+        "JWT_PUBLIC_KEY": public_key_of(jwt_secret),
+        "ENCRYPTION_KEY": home.secret("encryption", 48),
+        "REDIS_PASSWORD": home.secret("redis"),
+        "MYSQL_ROOT_PASSWORD": home.secret("mysql:root"),
+        "MYSQL_MIGRATOR_PASSWORD": home.secret("mysql:lms_migrator"),
+        **{f"MYSQL_{one.upper()}_PASSWORD": home.secret(f"mysql:lms_{one}") for one in SCHEMAS},
+        "ADMIN_EMAIL": ADMIN_EMAIL,
+        "ADMIN_PASSWORD": home.secret("demo", 12),
+        "SERVICE_ACCOUNTS": json.dumps({LOADER: account}),
+    }
+
+
+def write(folder: Path, environment_file: Path) -> None:
+    """Write both files, readable by their owner alone; the SQL is read by the container's own user."""
+    home = Home.at(folder)
+    sql = folder / "mysql" / "users.sql"
+    folder.chmod(0o700)
+    sql.parent.mkdir(exist_ok=True)
+    sql.write_text("\n".join(schemas_and_users(lambda user: home.secret(f"mysql:{user}"), "%")) + "\n", "utf-8")
+    lines = [f"{name}='{value}'" for name, value in environment(home).items()]
+    descriptor = os.open(environment_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write("# Made by `make compose-secrets`; keep it out of every repository and back-up.\n")
+        file.write("\n".join(lines) + "\n")
+
+
+def main() -> int:
+    """Write the files unless there are any."""
+    environment_file = ROOT / ".env"
+    if environment_file.exists():
+        print(f"{environment_file} exists and is kept.")
+        return 0
+    write(ROOT / ".compose", environment_file)
+    print(f"{environment_file} and {ROOT / '.compose'} are written; start by `docker compose up --build`.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""`docker compose up --build` starts the core from nothing, and a request lives its whole life in it."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripts import compose
+from tests.e2e import smoke
+from tests.e2e.company import Company
+
+from lms.cli.home import Home, any_free_port
+
+ROOT = Path(__file__).parents[2]
+PROJECT = "lms-test"
+pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
+
+
+class Compose:
+    """`docker compose` with a project, a port and secrets of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = any_free_port()
+        compose.write(folder / "secrets", folder / "environment")
+        self.home = Home.at(folder / "secrets")
+        self._override = folder / "override.yml"
+        users = folder / "secrets" / "mysql" / "users.sql"
+        self._override.write_text(
+            f"services: {{mysql: {{volumes: ['{users}:/docker-entrypoint-initdb.d/users.sql:ro']}}}}\n", "utf-8"
+        )
+        self._environment = {**os.environ, "GATEWAY_PORT": str(self.port), "DOCKER_BUILDKIT": "1"}
+        self._command = [
+            "docker", "compose", "--project-name", PROJECT, "--project-directory", str(ROOT),
+            "--env-file", str(folder / "environment"),
+            "--file", str(ROOT / "docker-compose.yml"), "--file", str(self._override),
+        ]  # fmt: skip
+
+    @property
+    def url(self) -> str:
+        """Where the gateway listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def __call__(self, *arguments: str) -> str:
+        """Run a sub-command; it must succeed."""
+        done = subprocess.run(
+            [*self._command, *arguments], capture_output=True, text=True, check=False, env=self._environment
+        )
+        assert done.returncode == 0, f"{arguments}: {done.stdout[-3000:]}{done.stderr[-6000:]}"
+        return done.stdout
+
+    def containers(self) -> list[dict[str, Any]]:
+        """Return what runs."""
+        return [json.loads(line) for line in self("ps", "--all", "--format", "json").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
+    found = Compose(tmp_path_factory.mktemp("compose"))
+    try:
+        found("up", "--build", "--detach", "--wait")
+        yield found
+    finally:
+        found("down", "--volumes", "--timeout", "6")
+
+
+def test_the_core_comes_up_healthy_and_lives_through_a_request(core: Compose) -> None:
+    company = Company.at(core.url, core.home.secret("loader"))
+    try:
+        smoke.live_through(company)
+    finally:
+        company.client.close()
+
+
+def test_no_service_runs_as_root_or_restarted(core: Compose) -> None:
+    services = [one for one in core.containers() if one["Image"].startswith("lms-") and one["State"] == "running"]
+    assert services
+    for one in services:
+        told = subprocess.run(
+            ["docker", "inspect", "--format", "{{.Config.User}} {{.RestartCount}}", one["ID"]],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert told.stdout.split() == ["10001:10001", "0"], one["Name"]
+
+
+def test_the_same_data_is_there_when_it_starts_again(core: Compose) -> None:
+    company = Company.at(core.url, core.home.secret("loader"))
+    anna = company.hire()
+    core("down", "--timeout", "6")
+    core("up", "--detach", "--wait")
+    again = Company.at(core.url, core.home.secret("loader"))
+    assert again.do("GET", f"/employees/{anna.id}")["id"] == anna.id
+    for one in (company, again):
+        one.client.close()

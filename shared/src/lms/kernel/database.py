@@ -14,7 +14,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 _DEADLOCK = 1213
 _LOCK_TIMEOUT = 1205
-_LOST = frozenset({1040, 1053, 1077, 1152, 1158, 1159, 1160, 1161, 1927, 2002, 2003, 2006, 2013, 2014, 2055})
+# 1317 and 4031 are how MySQL announces a connection that was killed or timed out, where MariaDB just closes it.
+_LOST = frozenset(
+    {1040, 1053, 1077, 1152, 1158, 1159, 1160, 1161, 1317, 1927, 2002, 2003, 2006, 2013, 2014, 2055, 4031}
+)
 _FULL = frozenset({1021, 1114, 3, 28})
 _READ_ONLY = frozenset({1290, 1836})
 

@@ -199,6 +199,7 @@ class ConsumerRunner:
         self._stop_asked = asyncio.Event()
         self._drain_wake = asyncio.Event()
         self._waiting = False
+        self._joined = False
         self._session_task: asyncio.Task[None] | None = None
         self._last_progress = time.monotonic()
         self._projections = consumer.projections if isinstance(consumer, Projector) else ()
@@ -294,6 +295,11 @@ class ConsumerRunner:
             self._positions[topic_partition] = offset
             client.seek(topic_partition, offset)
         self._last_progress = time.monotonic()
+        self._joined = True
+
+    def revoked(self) -> None:
+        """Give no advice until the group has formed anew: a commit in between would make this member join again."""
+        self._joined = False
 
     async def _stored_offsets(self, wanted: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         if not wanted:
@@ -335,7 +341,7 @@ class ConsumerRunner:
                     max(0, (high if high is not None else offset) - offset)
                 )
                 PROJECTION_POSITION.labels(self.consumer.name, one.topic, one.partition).set(offset)
-            if changed:
+            if changed and self._joined:
                 with contextlib.suppress(Exception):
                     await asyncio.wait_for(client.commit(changed), 5.0)
                     told.update(changed)
@@ -755,7 +761,8 @@ class _Assignments(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._client = client
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Nothing to do: a batch in hand either commits before the next owner looks, or is fenced."""
+        """Wait for nothing: a batch in hand either commits before the next owner looks, or is fenced."""
+        self._runner.revoked()
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Continue where the database says."""

@@ -1,6 +1,7 @@
 """Consumers: foreign facts in, effects out, exactly once in effect.
 
-A `Projector` feeds views in batches; a `Reactor` turns facts into commands, one per transaction. Either way the effect,
+A `Projector` feeds views in batches; a `Recorder` writes events down as they came, in batches; a `Reactor` turns facts
+into commands, one per transaction. Either way the effect,
 the appended events, the stream versions seen and the offset commit in one MySQL transaction. The offset moves by
 compare-and-set, so that a member which slept through a rebalance changes nothing; the stream versions make a repeated
 event, at whatever offset, harmless. What passes by itself (contention, a lost connection) is tried again for ever; what
@@ -121,7 +122,23 @@ class Reactor:
         return frozenset(self.handlers)
 
 
-Consumer = Projector | Reactor
+@dataclass(frozen=True)
+class Recorder:
+    """Writes down every event of its topics as it came, of whatever type and version, in batches.
+
+    `record` gets those that are new, each stream in its order, in the transaction that moves the offsets.
+    """
+
+    name: str
+    topics: tuple[str, ...]
+    record: "Callable[[AsyncConnection, Sequence[Received]], Awaitable[None]]"
+
+    def models(self) -> frozenset[Model]:
+        """Return no models: what an event says is not looked at."""
+        return frozenset()
+
+
+Consumer = Projector | Reactor | Recorder
 
 
 def dead_letter_topic(service: str, consumer: str) -> str:
@@ -205,6 +222,7 @@ class ConsumerRunner:
         self._projections = consumer.projections if isinstance(consumer, Projector) else ()
         reactor = consumer if isinstance(consumer, Reactor) else None
         self._handlers: Mapping[Any, Reaction] = reactor.handlers if reactor else {}
+        self._record = consumer.record if isinstance(consumer, Recorder) else None
         self._waits_for = reactor.waits_for if reactor else None
         self._partitions_at_once = asyncio.Semaphore(CONCURRENT_PARTITIONS)
 
@@ -369,8 +387,8 @@ class ConsumerRunner:
         }
         batches = {one: batch for one, batch in batches.items() if batch}
         try:
-            if isinstance(self.consumer, Projector):
-                await self._project(batches)
+            if isinstance(self.consumer, Projector | Recorder):
+                await self._in_batches(batches)
             else:
                 async with asyncio.TaskGroup() as group:
                     for batch in batches.values():
@@ -396,7 +414,8 @@ class ConsumerRunner:
             return received
         model = self._models.get(envelope.type)
         if model is None or envelope.schema_version not in _versions(model):
-            CONSUMER_UNREAD.labels(self.consumer.name).inc()
+            if self._record is None:
+                CONSUMER_UNREAD.labels(self.consumer.name).inc()
             return received
         try:
             received.fact = model.model_validate(envelope.data)
@@ -405,10 +424,10 @@ class ConsumerRunner:
             received.fault = f"{envelope.type} does not have the fields that {self.consumer.name} reads: {fields}"
         return received
 
-    # Projecting ----------------------------------------------------------------------------------------------------
+    # Projecting and recording --------------------------------------------------------------------------------------
 
-    async def _project(self, batches: Mapping[TopicPartition, Sequence[Received]]) -> None:
-        """Write a fetch into the views, in one transaction; should one event be poison, event by event."""
+    async def _in_batches(self, batches: Mapping[TopicPartition, Sequence[Received]]) -> None:
+        """Write a fetch in one transaction; should one event be poison, event by event."""
         everything = [received for _, batch in sorted(batches.items()) for received in batch]
         if not everything:
             return
@@ -437,6 +456,7 @@ class ConsumerRunner:
             parked = await parked_kinds(connection, self.consumer.name, {one.key for one in batch})
             seen = await self._seen(connection, {one.envelope.stream for one in batch if one.envelope is not None})
             fresh: list[tuple[Event | ForeignEvent, Envelope]] = []
+            new: list[Received] = []
             advanced: dict[str, Seen] = {}
             for one in batch:
                 if one.key in parked:
@@ -451,19 +471,23 @@ class ConsumerRunner:
                         parked[one.key] = "gap"
                     elif verdict is Verdict.APPLY:
                         seen[one.envelope.stream] = advanced[one.envelope.stream] = Seen.of(one.envelope)
+                        new.append(one)
                         if one.fact is not None:
                             fresh.append((one.fact, one.envelope))
                     else:
                         CONSUMER_SKIPPED.labels(self.consumer.name).inc()
             await write_views(connection, self._projections, fresh)
+            if self._record is not None and new:
+                await self._record(connection, new)
             failpoint("consumer.in-batch")
             await self._store_seen(connection, advanced)
             failpoint("consumer.before-commit")
         failpoint("consumer.after-commit")
         self._moved(batch)
         CONSUMED.labels(self.consumer.name).inc(len(advanced))
-        if fresh:
-            age = datetime.now(UTC) - fresh[-1][1].time
+        last = new[-1].envelope if new and (fresh or self._record is not None) else None
+        if last is not None:
+            age = datetime.now(UTC) - last.time
             PROJECTION_LAG.labels(self.consumer.name).set(max(0.0, age.total_seconds()))
 
     # Reacting ------------------------------------------------------------------------------------------------------
@@ -539,7 +563,9 @@ class ConsumerRunner:
 
     async def _apply(self, connection: AsyncConnection, received: Received, envelope: Envelope) -> UnitOfWork | None:
         unit: UnitOfWork | None = None
-        if received.fact is not None and self._projections:
+        if self._record is not None:
+            await self._record(connection, [received])
+        elif received.fact is not None and self._projections:
             await write_views(connection, self._projections, [(received.fact, envelope)])
         elif received.fact is not None:
             causality = Causality(envelope.correlation_id, envelope.event_id, None, envelope.traceparent)
@@ -760,7 +786,7 @@ class _Assignments(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         self._runner = runner
         self._client = client
 
-    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+    async def on_partitions_revoked(self, _: Iterable[TopicPartition]) -> None:
         """Wait for nothing: a batch in hand either commits before the next owner looks, or is fenced."""
         self._runner.revoked()
 

@@ -4,14 +4,14 @@ A stream is changed only by whoever knows its version: `UNIQUE(stream, version)`
 isolation level. Streams that are long are read from their newest snapshot.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic
 
 import orjson
 from pydantic import ValidationError
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, or_, select
 from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,6 +25,8 @@ from lms.kernel.schema import events, log, outbox, snapshots
 
 SNAPSHOT_EVERY = 200
 """Events after which a stream gets a new snapshot."""
+
+_PAGE = 5_000
 
 
 class ConcurrencyConflict(Exception):
@@ -234,6 +236,36 @@ class EventStore:
             .limit(limit)
         )
         return [self.recorded(row) for row in rows]
+
+    async def states(
+        self, connection: AsyncConnection, decider: Decider[C, S, E]
+    ) -> AsyncIterator[tuple[str, Loaded[S]]]:
+        """Return the id and state of every aggregate of a kind, folded from its first event on."""
+        first, behind = f"{decider.category}-", f"{decider.category}."  # the character after the hyphen
+        stream, version, state = first, 0, decider.initial
+        while True:
+            rows = await connection.execute(
+                select(events.c.stream, events.c.version, events.c.type, events.c.schema_version, events.c.data)
+                .where(
+                    events.c.stream >= stream,
+                    events.c.stream < behind,
+                    or_(events.c.stream > stream, events.c.version > version),
+                )
+                .order_by(events.c.stream, events.c.version)
+                .limit(_PAGE)
+            )
+            page = rows.all()
+            for row in page:
+                if row.stream != stream:
+                    if version:
+                        yield stream.removeprefix(first), Loaded(state, version)
+                    stream, state = row.stream, decider.initial
+                state = decider.evolve(state, self.codec.decode(row.type, row.schema_version, row.data))  # type: ignore[arg-type]  # the category holds E only
+                version = int(row.version)
+            if len(page) < _PAGE:
+                if version:
+                    yield stream.removeprefix(first), Loaded(state, version)
+                return
 
     def recorded(self, row: Any) -> Recorded:
         """Return a row of the event table as the event and envelope that it holds."""

@@ -53,7 +53,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from lms.kernel.cloudevents import MalformedMessage, decode
 from lms.kernel.consumer import Projector
 from lms.kernel.database import Database, is_transient
-from lms.kernel.event import Envelope, ForeignEvent
+from lms.kernel.event import Envelope, Event, ForeignEvent
 from lms.kernel.eventstore import EventStore
 from lms.kernel.failpoints import failpoint
 from lms.kernel.ids import new_id
@@ -231,7 +231,8 @@ def _sources(runtime: RebuildingRuntime, views: Sequence[str]) -> list[tuple["_S
         if isinstance(consumer, Projector):
             fed = tuple(view for view in consumer.projections if view.name in views)
             if fed:
-                found.append((_Topics(runtime.settings.kafka_bootstrap_servers, consumer, fed), fed))
+                models = [model for view in fed for model in view.handlers]
+                found.append((_Topics(runtime.settings.kafka_bootstrap_servers, consumer, models), fed))
     return found
 
 
@@ -612,12 +613,15 @@ class _Topics:
     """
 
     def __init__(
-        self, bootstrap_servers: str, consumer: NamedConsumer, projections: Sequence[type[Projection]] = ()
+        self,
+        bootstrap_servers: str,
+        consumer: NamedConsumer,
+        models: Iterable[type[Event] | type[ForeignEvent]] = (),
     ) -> None:
         self._bootstrap_servers = bootstrap_servers
         self._consumer = consumer.name
         self._topics = consumer.topics
-        self._models = {model.TYPE: model for projection in projections for model in projection.handlers}
+        self._models = {model.TYPE: model for model in models}
         self._next: dict[TopicPartition, int] = {}
         self._mark: dict[TopicPartition, int] = {}
         self._parked: set[Place] = set()
@@ -710,16 +714,26 @@ class _Topics:
                 return
 
 
-async def versions_due(bootstrap_servers: str, connection: AsyncConnection, consumer: NamedConsumer) -> dict[str, Seen]:
-    """Return the version of each stream that a consumer must have seen, by its offsets and what it has set aside.
+class Heard:
+    """What a consumer has heard: the facts before its offsets, without those that it has set aside or were given up.
 
-    The connection sees offsets and parked events in one snapshot.
+    The connection must see offsets and parked events in one snapshot. `versions` is where each stream then stands.
     """
-    topics = _Topics(bootstrap_servers, consumer)
-    await topics.mark(connection, ())
-    async for _ in topics.read():
-        pass
-    return topics.seen
+
+    def __init__(self, bootstrap_servers: str, connection: AsyncConnection, consumer: NamedConsumer) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._connection = connection
+        self._consumer = consumer
+        self.versions: dict[str, Seen] = {}
+
+    async def facts(self, models: Iterable[type[Event] | type[ForeignEvent]]) -> AsyncIterator[tuple[Fact, Envelope]]:
+        """Return the facts that `models` read, each stream in its order. Raises Unreadable."""
+        topics = _Topics(self._bootstrap_servers, self._consumer, models)
+        await topics.mark(self._connection, ())
+        async for facts in topics.read():
+            for fact in facts:
+                yield fact
+        self.versions = topics.seen
 
 
 def _fact(record: "ConsumerRecord[bytes, bytes]", model: Any) -> tuple[Fact, Envelope] | None:

@@ -28,11 +28,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.consistency import HEADER as CONSISTENCY_TOKEN
 from lms.kernel.consistency import read_token
+from lms.kernel.consumer import Projector, Reactor
 from lms.kernel.database import Database
+from lms.kernel.decider import C, Decider, E, S
+from lms.kernel.event import Envelope
+from lms.kernel.eventstore import EventStore, Loaded
 from lms.kernel.idempotency import stored_replies
 from lms.kernel.kafka import ends_of, messages_between
 from lms.kernel.projection import Projection
-from lms.kernel.rebuild import RebuildingRuntime, Tell, compare, versions_due, views_of
+from lms.kernel.rebuild import Heard, RebuildingRuntime, Tell, compare, views_of
 from lms.kernel.schema import consumer_offsets, consumer_versions, events, outbox, parked_keys
 from lms.kernel.versions import Seen, Verdict, judge_position
 
@@ -73,9 +77,29 @@ class Check:
             self.named.append(Fault(text, where))
 
 
-Invariant = Callable[[AsyncConnection, Any], AsyncIterator[str]]
-"""A rule of a service's own: given a snapshot of its database and its event store, it yields each breach as a sentence.
-It is shown under the function's name."""
+@dataclass(frozen=True)
+class Evidence:
+    """What an invariant may look at, all of one moment: the database, the events, and what a consumer has heard.
+
+    `settings` are the service's own.
+    """
+
+    connection: AsyncConnection
+    store: EventStore
+    bootstrap_servers: str
+    settings: Any
+
+    def states(self, decider: Decider[C, S, E]) -> AsyncIterator[tuple[str, Loaded[S]]]:
+        """Return the id and state of every aggregate of a kind, folded from its first event on."""
+        return self.store.states(self.connection, decider)
+
+    def heard(self, consumer: Projector | Reactor) -> AsyncIterator[tuple[Any, Envelope]]:
+        """Return every fact that a consumer reads and has heard, each stream in its order."""
+        return Heard(self.bootstrap_servers, self.connection, consumer).facts(consumer.models())
+
+
+Invariant = Callable[[Evidence], AsyncIterator[str]]
+"""A rule of a service's own: it yields each breach as a sentence, and is shown under the function's name."""
 
 
 class VerifyingRuntime(RebuildingRuntime, Protocol):
@@ -97,7 +121,7 @@ async def verify(runtime: VerifyingRuntime, tell: Tell, *, rest_seconds: float =
     for invariant in runtime.service.invariants:
         check = Check(invariant.__name__.replace("_", " "))
         async with _snapshot(database) as connection:
-            async for breach in invariant(connection, runtime.store):
+            async for breach in invariant(Evidence(connection, runtime.store, bootstrap, runtime.settings)):
                 check.fault(breach)
         yield check
     found: list[Check] = []
@@ -279,7 +303,10 @@ async def _consumer(check: Check, connection: AsyncConnection, bootstrap: str, c
         )
     )
     has_seen = {row.stream: Seen(row.log_epoch, row.version) for row in rows}
-    due = await versions_due(bootstrap, connection, consumer)
+    heard = Heard(bootstrap, connection, consumer)
+    async for _ in heard.facts(()):
+        pass
+    due = heard.versions
     check.examined = len(due)
     for stream in sorted(due.keys() | has_seen.keys()):
         expected, found = due.get(stream), has_seen.get(stream)
@@ -312,7 +339,7 @@ async def _view(connection: AsyncConnection, view: type[Projection], live: int, 
 async def digest(connection: AsyncConnection, table: Table, generation: int) -> tuple[int, int]:
     """Return how many rows a generation has and a sum over them that does not depend on their order."""
     values = [func.coalesce(_exact(column), "-") for column in table.columns if column.name != "generation"]
-    row = func.conv(func.left(func.md5(func.concat_ws(",", *values)), 15), 16, 10)
+    row = func.conv(func.left(func.sha2(func.concat_ws(",", *values), 256), 15), 16, 10)
     summed = func.coalesce(func.sum(cast(row, INTEGER(unsigned=True))), 0)
     found = await connection.execute(select(func.count(), summed).where(table.c.generation == generation))
     count, total = found.one()

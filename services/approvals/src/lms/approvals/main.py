@@ -8,6 +8,7 @@ from lms.approvals.commands import reroute_daily
 from lms.approvals.consumers import CASES, FACTS, REROUTING
 from lms.approvals.decider import CASE
 from lms.approvals.events import EVENTS, EXAMPLES, TOPIC
+from lms.approvals.invariants import INVARIANTS
 from lms.approvals.projections.approver_inbox import ApproverInbox
 from lms.kernel.service import Job, Service, run
 
@@ -21,6 +22,7 @@ SERVICE = Service(
     consumers=(FACTS, CASES, REROUTING),
     routers=(router,),
     jobs=(Job("rerouting", every=timedelta(seconds=5), run=reroute_daily),),
+    invariants=INVARIANTS,
     migrations=Path(__file__).parents[3] / "migrations",
 )
 

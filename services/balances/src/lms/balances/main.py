@@ -8,6 +8,7 @@ from lms.balances.commands import run_accruals
 from lms.balances.consumers import ACCOUNTS, FACTS, LIFE_OF_REQUEST
 from lms.balances.decider import LEAVE_ACCOUNT, LEAVE_TYPE, POLICY
 from lms.balances.events import EVENTS, EXAMPLES
+from lms.balances.invariants import INVARIANTS
 from lms.balances.projections import INLINE
 from lms.balances.settings import Settings
 from lms.kernel.service import Job, Service, run
@@ -23,6 +24,7 @@ SERVICE = Service(
     consumers=(FACTS, ACCOUNTS, LIFE_OF_REQUEST),
     routers=ROUTERS,
     jobs=(Job("accruals", every=timedelta(seconds=1), run=run_accruals),),
+    invariants=INVARIANTS,
     migrations=Path(__file__).parents[3] / "migrations",
 )
 

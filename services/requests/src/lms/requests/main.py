@@ -7,6 +7,7 @@ from lms.requests.api import ROUTERS
 from lms.requests.consumers import FACTS, PROCESS
 from lms.requests.decider import BOOK
 from lms.requests.events import EVENTS, EXAMPLES, TOPIC
+from lms.requests.invariants import INVARIANTS
 from lms.requests.projections.leave_requests import LeaveRequests
 
 SERVICE = Service(
@@ -18,6 +19,7 @@ SERVICE = Service(
     inline=(LeaveRequests,),
     consumers=(FACTS, PROCESS),
     routers=ROUTERS,
+    invariants=INVARIANTS,
     migrations=Path(__file__).parents[3] / "migrations",
 )
 

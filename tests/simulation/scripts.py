@@ -83,10 +83,16 @@ lives = made_of(
 )
 """Everything, in the proportions of a busy day."""
 
-changes_told_twice = made_of((2, _reports_to), (2, _leaves), (2, _repeat), (1, _works), longest=20)
+changes_told_twice = made_of((2, _reports_to), (2, _leaves), (2, _repeat), (1, _works), longest=16)
 """What a consumer must not believe a second time."""
 
-newcomers_in_haste = made_of((1, _join), (2, _request), (2, _slow), (1, _reports_to), longest=20)
+newcomers_in_haste = made_of(
+    (2, _join),
+    (3, some.tuples(some.just("request"), some.sampled_from(NEWCOMERS), some.just(ANNUAL), some.integers(1, 30),
+                    some.integers(1, 3), some.just("full"))),
+    (2, some.tuples(some.just("slow"), some.frozensets(some.integers(0, 20), min_size=1, max_size=2))),
+    longest=12,
+)  # fmt: skip
 """People who ask for leave before everybody has heard of them."""
 
 

@@ -20,7 +20,7 @@ OVERDRAWING = frozenset({"adjust", "policy", "leaves"})
 
 usual = settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 thorough = settings(usual, max_examples=3000, derandomize=False, print_blob=True)
-searching = settings(usual, max_examples=400, derandomize=False, phases=[Phase.generate], database=None)
+searching = settings(usual, max_examples=1000, derandomize=False, phases=[Phase.generate], database=None)
 
 
 @pytest.fixture(scope="module")

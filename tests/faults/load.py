@@ -44,7 +44,7 @@ class Load:
         body = {"leave_type": self.leave_type, "start_date": "2026-11-02", "end_date": "2026-11-02"}
         return self.company.call("POST", "/leave-requests/preview", person, body).is_success
 
-    def insist(self, path: str, who: Employee, body: dict[str, Any]) -> httpx.Response:
+    def insist(self, path: str, who: Employee | None, body: dict[str, Any]) -> httpx.Response:
         """Send a command, again and again with the same idempotency key, until it is answered by yes or no."""
         key = new_id()
         until = time.monotonic() + PATIENCE
@@ -57,12 +57,15 @@ class Load:
             time.sleep(0.05)
 
     def _case(self, request_id: str) -> Any:
-        """Return the open case of a request; None while it is not there, or while approvals is away."""
-        answer = self.company.call("GET", "/approvals?status=pending&limit=200", self.manager)
+        """Return the open case of a request; None while it is not there, or while approvals or the gateway is away."""
+        try:
+            answer = self.company.call("GET", "/approvals?status=pending&limit=200", self.manager)
+        except httpx.TransportError:
+            return None
         items = answer.json()["items"] if answer.is_success else []
         return next((one for one in items if one["request_id"] == request_id), None)
 
-    def _answer(self, path: str, who: Employee, body: dict[str, Any], key: str) -> httpx.Response | None:
+    def _answer(self, path: str, who: Employee | None, body: dict[str, Any], key: str) -> httpx.Response | None:
         """Return a yes or a no; None when the outcome is unknown or the command should be repeated."""
         try:
             answer = self.company.call("POST", path, who, body, **{"Idempotency-Key": key})
@@ -90,6 +93,19 @@ class Load:
             assert decided.is_success, decided.text
         elif fate == 3:  # some are cancelled
             assert self.insist(f"/leave-requests/{request_id}/cancel", person, {}).is_success
+
+    def employ(self, number: int) -> str:
+        """Employ somebody more, under an address that only this load uses; return their id."""
+        office = self.company._office
+        body = {
+            "email": f"{self.leave_type}-{number}@test.example", "given_name": "Test", "family_name": "Person",
+            "department_id": office["department"], "location_id": office["location"],
+            "manager_id": self.manager.id, "schedule_id": office["schedule"], "employed_from": "2020-01-01",
+            "roles": ["employee"],
+        }  # fmt: skip
+        answer = self.insist("/employees", None, body)
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
 
     def run(self, requests: int = 40, threads: int = 6) -> None:
         """Live so many requests, several at a time; raise what failed."""

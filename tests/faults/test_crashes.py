@@ -4,7 +4,9 @@ import asyncio
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,59 @@ async def test_a_service_killed_at_a_failpoint_loses_and_doubles_nothing(
     fired = os.listdir(tmp_path)  # noqa: PTH208  # names are all that is asked
     assert len(fired) == 1, f"the failpoint fired {len(fired)} times: {fired}"
     assert fired[0].startswith(failpoint.partition("=")[0])
+    await whole(system, load)
+
+
+async def employ(load: Load, people: int = 30) -> set[str]:
+    """Employ people beside the test, several at a time; return their ids."""
+    with ThreadPoolExecutor(4) as pool:
+        return set(await asyncio.gather(*(asyncio.wrap_future(pool.submit(load.employ, one)) for one in range(people))))
+
+
+async def all_know(system: System, load: Load, people: set[str]) -> None:
+    """Assert that the directory has exactly these people of the load, and that every other service knows each once."""
+    await invariants.at_rest(system)
+    await invariants.check(system)
+    joined = invariants.rows(
+        system,
+        "SELECT stream FROM lms_directory.events WHERE type = 'employee.joined'"  # noqa: S608  # our own ids
+        f" AND data LIKE '%{load.manager.id}%'",
+    )
+    before = {f"employee-{one.id}" for one in load.people}
+    assert Counter(stream for (stream,) in joined) == Counter(before | {f"employee-{one}" for one in people})
+    for table in ("lms_requests.employees", "lms_balances.people", "lms_approvals.employees"):
+        known = Counter(one for (one,) in invariants.rows(system, f"SELECT employee_id FROM {table}"))  # noqa: S608
+        assert all(known[one] == 1 for one in people), table
+
+
+@pytest.mark.parametrize("failpoint", ["command.after-commit=kill@5", "relay.after-publish=kill@3"])
+async def test_the_directory_killed_at_a_failpoint_employs_everybody_once(
+    system: System, company: Company, alone: Callable[..., object], tmp_path: Path, failpoint: str
+) -> None:
+    load = await asyncio.to_thread(Load.of, company, 2)
+    await alone("directory", failpoint, tmp_path)  # type: ignore[misc]
+    people = await employ(load)
+    fired = os.listdir(tmp_path)  # noqa: PTH208  # names are all that is asked
+    assert len(fired) == 1, f"the failpoint fired {len(fired)} times: {fired}"
+    assert fired[0].startswith(failpoint.partition("=")[0])
+    assert len(people) == 30
+    await all_know(system, load, people)
+
+
+@pytest.mark.parametrize("program", ["directory", "gateway"])
+async def test_a_process_killed_at_any_moment_loses_and_doubles_nothing(
+    system: System, company: Company, program: str
+) -> None:
+    load = await asyncio.to_thread(Load.of, company)
+    running = asyncio.gather(under(load), employ(load))
+    for answered in (15, 50, 80):
+        while load.answered < answered and not running.done():  # noqa: ASYNC110  # counted by threads
+            await asyncio.sleep(0.01)
+        assert not running.done(), "the load was over before the process was killed"
+        os.kill(system.supervisor.states()[program]["pid"], signal.SIGKILL)
+        await system.wait_ready(program)
+    _, people = await running
+    await all_know(system, load, people)
     await whole(system, load)
 
 

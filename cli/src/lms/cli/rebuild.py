@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from rich.table import Table
 from lms.cli.home import Home
 from lms.cli.servers import SCHEMAS
 
+AT_ONCE = 2
+"""Services that are verified at the same time."""
+
 OWN_ENVIRONMENT = ("DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS")
 
 
@@ -32,7 +36,8 @@ class DidNotWork(Exception):
 
 def rebuild(home: Path, service: str, view: str, console: Console) -> None:
     """Make one view of a service anew, or all of them, with a progress bar. Raises DidNotWork."""
-    done = [one["rebuilt"] for one in _messages(home, service, ["--rebuild", view], console) if "rebuilt" in one]
+    with _bars(console) as bars:
+        done = [one["rebuilt"] for one in _messages(home, service, ["--rebuild", view], bars) if "rebuilt" in one]
     for one in done:
         console.print(
             f"{service} {one['view']}: {one['facts']:,} facts in {one['seconds']:.1f} s; generation"
@@ -42,10 +47,12 @@ def rebuild(home: Path, service: str, view: str, console: Console) -> None:
 
 def verify(home: Path, services: Sequence[str], console: Console, *, as_json: bool) -> bool:
     """Verify services and show what was found; say whether everything agrees. Raises DidNotWork."""
-    found: dict[str, list[dict[str, Any]]] = {
-        service: [one["check"] for one in _messages(home, service, ["--verify"], console) if "check" in one]
-        for service in services
-    }
+
+    def checks(service: str) -> list[dict[str, Any]]:
+        return [one["check"] for one in _messages(home, service, ["--verify"], bars) if "check" in one]
+
+    with _bars(console) as bars, ThreadPoolExecutor(AT_ONCE) as pool:
+        found = dict(zip(services, pool.map(checks, services), strict=True))
     drift: int = sum(check["faults"] for checks in found.values() for check in checks)
     if as_json:
         sys.stdout.write(json.dumps({"sound": drift == 0, "drift": drift, "services": found}, indent=2) + "\n")
@@ -82,13 +89,12 @@ def command_of(home: Path, service: str) -> list[str]:
     return [sys.executable, "-m", "lms.cli.launch", str(environment), *run]
 
 
-def _messages(home: Path, service: str, arguments: Sequence[str], console: Console) -> Iterator[dict[str, Any]]:
+def _messages(home: Path, service: str, arguments: Sequence[str], bars: Progress) -> Iterator[dict[str, Any]]:
     """Run a process of the service to its end and return what it tells; show its progress meanwhile."""
     if service not in SCHEMAS:
         raise DidNotWork(f"No service {service!r} keeps anything; choose one of {', '.join(SCHEMAS)}.")
     failed, answered = "", False
     with (
-        _bars(console) as bars,
         tempfile.TemporaryFile("w+") as complaints,
         subprocess.Popen(  # noqa: S603  # our own command
             [*command_of(home, service), *arguments], stdout=subprocess.PIPE, stderr=complaints, text=True

@@ -18,7 +18,6 @@ never just work under way. The checks are
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -115,12 +114,12 @@ async def verify(runtime: VerifyingRuntime, tell: Tell, *, rest_seconds: float =
     yield await _topics(database, bootstrap, runtime.service)
     for consumer in runtime.service.consumers:
         check = Check(f"consumer {consumer.name}")
-        async with _snapshot(database) as connection:
+        async with database.snapshot() as connection:
             await _consumer(check, connection, bootstrap, consumer)
         yield check
     for invariant in runtime.service.invariants:
         check = Check(invariant.__name__.replace("_", " "))
-        async with _snapshot(database) as connection:
+        async with database.snapshot() as connection:
             async for breach in invariant(Evidence(connection, runtime.store, bootstrap, runtime.settings)):
                 check.fault(breach)
         yield check
@@ -129,18 +128,9 @@ async def verify(runtime: VerifyingRuntime, tell: Tell, *, rest_seconds: float =
     async def look(connection: AsyncConnection, view: type[Projection], live: int, fresh: int) -> None:
         found.append(await _view(connection, view, live, fresh))
 
-    for name in views_of(runtime.service):
-        await compare(runtime, [name], tell, look)
-        yield found.pop()
-
-
-@asynccontextmanager
-async def _snapshot(database: Database) -> AsyncIterator[AsyncConnection]:
-    """Open a connection on which every query sees the same moment."""
-    async with database.engine.connect() as connection:
-        await connection.execution_options(isolation_level="REPEATABLE READ")
-        yield connection
-        await connection.rollback()
+    await compare(runtime, list(views_of(runtime.service)), tell, look)
+    for check in found:
+        yield check
 
 
 # What comes to rest ---------------------------------------------------------------------------------------------------
@@ -189,7 +179,7 @@ async def _answers(runtime: VerifyingRuntime) -> Check:
     """Each answer that says yes names in its Consistency-Token what it wrote: that must be in the log."""
     check, settings = Check("answers"), runtime.settings
     secret = settings.encryption_key.get_secret_value()
-    async with _snapshot(runtime.database) as connection:
+    async with runtime.database.snapshot() as connection:
         heads = await _heads(connection)
         async for about, reply in stored_replies(connection, secret, settings.previous_encryption_key()):
             check.examined += 1
@@ -218,7 +208,7 @@ async def _streams(database: Database) -> Check:
     counted = func.count().label("counted")
     highest, lowest = func.max(events.c.version).label("highest"), func.min(events.c.version).label("lowest")
     grouped = select(events.c.stream, counted, highest, lowest).group_by(events.c.stream)
-    async with _snapshot(database) as connection:
+    async with database.snapshot() as connection:
         check.examined = int(await connection.scalar(select(func.count(events.c.stream.distinct()))) or 0)
         for row in await connection.execute(grouped.having(or_(counted != highest, lowest != 1))):
             check.fault(
@@ -230,7 +220,7 @@ async def _streams(database: Database) -> Check:
 async def _topics(database: Database, bootstrap: str, service: Any) -> Check:
     """Compare the log with the topics: what is committed and not in the outbox was acknowledged by the broker."""
     check = Check("topics")
-    async with _snapshot(database) as connection:
+    async with database.snapshot() as connection:
         waiting = set((await connection.execute(select(outbox.c.id))).scalars())
         logged = {hash(tuple(row)) async for row in _log(connection) if row.event_id not in waiting}
     published: set[int] = set()
@@ -251,7 +241,7 @@ async def _topics(database: Database, bootstrap: str, service: Any) -> Check:
                 check.fault(f"{record.topic} has {stream} version {position.version} before its predecessor")
             if verdict is not Verdict.SKIP:
                 seen[stream] = position
-    async with _snapshot(database) as connection:
+    async with database.snapshot() as connection:
         await _forget_younger(connection, strangers)
         for event_id, what in strangers.items():
             check.fault(f"Kafka has {what} (event {event_id}), and the log has not")

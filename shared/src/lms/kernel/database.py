@@ -108,6 +108,14 @@ class Database:
         async with self.transaction() as connection:
             yield connection
 
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[AsyncConnection]:
+        """Open a connection on which every query sees the moment of the first one."""
+        async with self.engine.connect() as connection:
+            await connection.execution_options(isolation_level="REPEATABLE READ")
+            yield connection
+            await connection.rollback()
+
     async def ping(self) -> None:
         """Run one trivial query; raises what the driver raises when the database is away."""
         async with self.engine.connect() as connection:

@@ -204,8 +204,7 @@ async def compare(runtime: RebuildingRuntime, views: Sequence[str], tell: Tell, 
         async with _leased(runtime.database, [one.name for one in projections]) as lease:
             generations = _Generations(runtime.database, lease, projections, source, tell)
             await generations.prepare()
-            async with runtime.database.engine.connect() as snapshot:
-                await snapshot.execution_options(isolation_level="REPEATABLE READ")
+            async with runtime.database.snapshot() as snapshot:
                 async with generations.filled():
                     await snapshot.execute(select(view_generations))  # the snapshot is taken here
                 renewal = asyncio.create_task(lease.keep())
@@ -214,7 +213,6 @@ async def compare(runtime: RebuildingRuntime, views: Sequence[str], tell: Tell, 
                         await look(snapshot, view, generations.live[view.name], generations.new[view.name])
                 finally:
                     renewal.cancel()
-                await snapshot.rollback()
             await generations.delete_all_but(generations.live)
 
 

@@ -76,25 +76,30 @@ class Check:
             self.named.append(Fault(text, where))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Evidence:
     """What an invariant may look at, all of one moment: the database, the events, and what a consumer has heard.
 
-    `settings` are the service's own.
+    `settings` are the service's own; `examined` counts the states and facts that were given out.
     """
 
     connection: AsyncConnection
     store: EventStore
     bootstrap_servers: str
     settings: Any
+    examined: int = 0
 
-    def states(self, decider: Decider[C, S, E]) -> AsyncIterator[tuple[str, Loaded[S]]]:
+    async def states(self, decider: Decider[C, S, E]) -> AsyncIterator[tuple[str, Loaded[S]]]:
         """Return the id and state of every aggregate of a kind, folded from its first event on."""
-        return self.store.states(self.connection, decider)
+        async for found in self.store.states(self.connection, decider):
+            self.examined += 1
+            yield found
 
-    def heard(self, consumer: Projector | Reactor) -> AsyncIterator[tuple[Any, Envelope]]:
+    async def heard(self, consumer: Projector | Reactor) -> AsyncIterator[tuple[Any, Envelope]]:
         """Return every fact that a consumer reads and has heard, each stream in its order."""
-        return Heard(self.bootstrap_servers, self.connection, consumer).facts(consumer.models())
+        async for found in Heard(self.bootstrap_servers, self.connection, consumer).facts(consumer.models()):
+            self.examined += 1
+            yield found
 
 
 Invariant = Callable[[Evidence], AsyncIterator[str]]
@@ -120,8 +125,10 @@ async def verify(runtime: VerifyingRuntime, tell: Tell, *, rest_seconds: float =
     for invariant in runtime.service.invariants:
         check = Check(invariant.__name__.replace("_", " "))
         async with database.snapshot() as connection:
-            async for breach in invariant(Evidence(connection, runtime.store, bootstrap, runtime.settings)):
+            evidence = Evidence(connection, runtime.store, bootstrap, runtime.settings)
+            async for breach in invariant(evidence):
                 check.fault(breach)
+            check.examined = evidence.examined
         yield check
     found: list[Check] = []
 

@@ -79,7 +79,7 @@ lives = made_of(
     (5, _decide),
     (2, some.one_of(_delegate, _revoke, _reports_to, _leaves, _works, _join, _policy, _adjust, _clock, _jobs)),
     (4, some.one_of(_slow, _deliver, _relay_twice, _repeat, _flow)),
-    longest=50,
+    longest=40,
 )
 """Everything, in the proportions of a busy day."""
 

@@ -18,7 +18,7 @@ from tests.simulation.world import DAY, World
 OVERDRAWING = frozenset({"adjust", "policy", "leaves"})
 """What may leave a balance overdrawn beyond its limit: the limit is checked when leave is asked for."""
 
-usual = settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+usual = settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 thorough = settings(usual, max_examples=3000, derandomize=False, print_blob=True)
 searching = settings(usual, max_examples=1000, derandomize=False, phases=[Phase.generate], database=None)
 
@@ -47,6 +47,7 @@ def harms(world: World, script: Script) -> bool:
     return False
 
 
+@pytest.mark.timeout(600)
 @usual
 @given(lives)
 def test_whatever_people_and_the_network_do_the_three_services_agree_in_the_end(world: World, script: Script) -> None:
@@ -65,6 +66,7 @@ async def _misses_nothing(*_: Any) -> None:
     """Answer that every fact is known."""
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("place", "instead", "scripts"),
     [

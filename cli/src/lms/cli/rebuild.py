@@ -38,6 +38,8 @@ def rebuild(home: Path, service: str, view: str, console: Console) -> None:
     """Make one view of a service anew, or all of them, with a progress bar. Raises DidNotWork."""
     with _bars(console) as bars:
         done = [one["rebuilt"] for one in _messages(home, service, ["--rebuild", view], bars) if "rebuilt" in one]
+    if not done:
+        console.print(f"{service} has no views.")
     for one in done:
         console.print(
             f"{service} {one['view']}: {one['facts']:,} facts in {one['seconds']:.1f} s; generation"
@@ -93,7 +95,7 @@ def _messages(home: Path, service: str, arguments: Sequence[str], bars: Progress
     """Run a process of the service to its end and return what it tells; show its progress meanwhile."""
     if service not in SCHEMAS:
         raise DidNotWork(f"No service {service!r} keeps anything; choose one of {', '.join(SCHEMAS)}.")
-    failed, answered = "", False
+    failed, finished = "", False
     with (
         tempfile.TemporaryFile("w+") as complaints,
         subprocess.Popen(  # noqa: S603  # our own command
@@ -106,12 +108,12 @@ def _messages(home: Path, service: str, arguments: Sequence[str], bars: Progress
             if "progress" in message:
                 _advance(bars, tasks, service, message["progress"])
             failed = message.get("failed", failed)
-            answered = answered or "rebuilt" in message or "check" in message
+            finished = finished or "finished" in message
             yield message
         process.wait()
         complaints.seek(0)
         complaint = complaints.read()
-    if failed or not answered:
+    if not finished:
         raise DidNotWork(failed or f"{service} {' '.join(arguments)} failed:\n{complaint[-3000:]}")
 
 

@@ -46,7 +46,7 @@ from typing import Any, Protocol
 
 from aiokafka import ConsumerRecord, TopicPartition
 from pydantic import ValidationError
-from sqlalchemy import String, Table, func, select, text, update
+from sqlalchemy import String, Table, delete, func, select, text, update
 from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -88,6 +88,8 @@ NEARLY_THERE = 500
 
 LEASE_SECONDS = 15
 DELETE_ROWS = 5_000
+"""Rows that are deleted in one transaction: so many, and those with the same first key column as the last of them."""
+
 LARGEST_GENERATION = 32_000
 
 Facts = list[tuple[Fact, Envelope]]
@@ -408,12 +410,19 @@ class _Generations:
                     await self._delete(table, generation)
 
     async def _delete(self, table: Table, generation: int) -> None:
-        statement = text(f"DELETE FROM `{table.name}` WHERE generation = :generation LIMIT {DELETE_ROWS}")  # noqa: S608  # names of our own
-        deleted = DELETE_ROWS
-        while deleted >= DELETE_ROWS:
+        """Delete by ranges of the key: rows that are deleted already and not purged yet are not walked over again."""
+        first = next(column for column in table.primary_key.columns if column.name != "generation")
+        rest = [table.c.generation == generation]
+        more = True
+        while more:
             async with self._database.transaction() as connection:
                 await self._lease.renew(connection)
-                deleted = (await connection.execute(statement, {"generation": generation})).rowcount
+                until = await connection.scalar(
+                    select(first).where(*rest).order_by(first).offset(DELETE_ROWS - 1).limit(1)
+                )
+                more = until is not None
+                await connection.execute(delete(table).where(*rest, *([first <= until] if more else [])))
+            rest = [table.c.generation == generation, first > until] if more else rest
             self._tell(Progress(self._names, "cleaning", self._source.done, self._source.total))
 
 

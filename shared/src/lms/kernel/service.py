@@ -322,7 +322,8 @@ async def operate(service: Service, settings: KernelSettings, *, rebuild_view: s
     """Rebuild a view (`all`: every one), or verify the service; return the exit code: 1 when something is wrong.
 
     What happens is written to standard output, a JSON object a line: `{"progress": …}` meanwhile, then
-    `{"rebuilt": …}` for each view or `{"check": …}` for each check, or one `{"failed": …}`.
+    `{"rebuilt": …}` for each view or `{"check": …}` for each check, and last `{"finished": …}` (whether all is well) or
+    `{"failed": …}` (why it could not be done).
     """
     runtime = Runtime(service, settings)
     sound = True
@@ -339,8 +340,9 @@ async def operate(service: Service, settings: KernelSettings, *, rebuild_view: s
             async for check in verify(runtime, tell):
                 _say("check", check)
                 sound = sound and not check.faults
+        _say("finished", sound)
     except (NotAView, Busy, Unreadable, UnknownEventType, Gone, OSError, DBAPIError, KafkaError) as error:
-        sys.stdout.write(orjson.dumps({"failed": f"{type(error).__name__}: {error}"}).decode() + "\n")
+        _say("failed", f"{type(error).__name__}: {error}")
         sound = False
     finally:
         await _close(runtime.redis.aclose(), runtime.keyring.close(), runtime.database.close())

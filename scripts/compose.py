@@ -29,6 +29,7 @@ def environment(home: Home) -> dict[str, str]:
         "JWT_SECRET": jwt_secret,
         "JWT_PUBLIC_KEY": public_key_of(jwt_secret),
         "ENCRYPTION_KEY": home.secret("encryption", 48),
+        "AUDIT_SIGNING_KEY": home.secret("audit", 64),
         "REDIS_PASSWORD": home.secret("redis"),
         "MYSQL_ROOT_PASSWORD": home.secret("mysql:root"),
         "MYSQL_MIGRATOR_PASSWORD": home.secret("mysql:lms_migrator"),

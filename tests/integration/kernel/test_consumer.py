@@ -1,7 +1,7 @@
 """Consumers on a real Kafka and a real database: exactly once in effect, whatever comes twice, late or broken."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -11,11 +11,12 @@ from pydantic import SecretStr
 from sqlalchemy import BigInteger, Column, Integer, MetaData, SmallInteger, Table, create_engine, insert, select
 from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel import dead_letters, failpoints
 from lms.kernel.auth import public_key_of
 from lms.kernel.cloudevents import encode_headers
-from lms.kernel.consumer import Consumer, ConsumerRunner, Fenced, Projector, Reactor, Received
+from lms.kernel.consumer import Consumer, ConsumerRunner, Fenced, Projector, Reactor, Received, Recorder
 from lms.kernel.decider import Decider
 from lms.kernel.event import Envelope, Event, ForeignEvent, Prerequisite
 from lms.kernel.execution import UnitOfWork
@@ -399,3 +400,42 @@ async def test_after_a_restore_the_new_epoch_continues_where_the_restored_log_en
     )  # fmt: skip
     await world.caught_up(5)
     assert await world.totals() == {"a": (33, 4)}
+
+
+async def note(connection: AsyncConnection, received: Sequence[Received]) -> None:
+    """Count what was recorded, by stream and version: recorded twice, it would show."""
+    for one in received:
+        assert one.envelope is not None
+        statement = upsert(totals).values(account=f"{one.envelope.stream}/{one.envelope.version}", minutes=0, events=1)
+        await connection.execute(statement.on_duplicate_key_update(events=totals.c.events + 1))
+
+
+def recording(world: World) -> Recorder:
+    return Recorder("record", (world.topic,), note)
+
+
+async def test_a_recorder_gets_every_event_once_also_of_types_that_nobody_knows(world: World) -> None:
+    messages = [
+        world.deposit("a", 1, 1),
+        world.deposit("a", 2, 1, type="account.invented"),
+        world.deposit("b", 1, -1, payload='{"something": "else"}'),
+        world.deposit("a", 3, 1),
+    ]
+    await world.start(recording(world))
+    await world.send(*messages, *messages)
+    await world.caught_up(8, "record")
+    assert await world.totals() == dict.fromkeys(("account-a/1", "account-a/2", "account-a/3", "account-b/1"), (0, 1))
+
+
+async def test_a_recorder_waits_for_a_version_that_is_missing(world: World) -> None:
+    await world.start(recording(world))
+    await world.send(world.deposit("a", 1, 1), world.deposit("a", 3, 1), world.deposit("b", 1, 1))
+    await world.caught_up(3, "record")
+    assert set(await world.totals()) == {"account-a/1", "account-b/1"}
+    await world.send(world.deposit("a", 2, 1))
+
+    async def healed() -> bool:
+        return not await world.parked()
+
+    await eventually(healed, "the key did not heal")
+    assert set(await world.totals()) == {"account-a/1", "account-a/2", "account-a/3", "account-b/1"}

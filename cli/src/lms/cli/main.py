@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,9 +33,11 @@ from lms.kernel.errors import DomainError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 clock_app = typer.Typer(no_args_is_help=True, help="Show or move the business clock (never in production).")
+audit_app = typer.Typer(no_args_is_help=True, help="Prove the audit log.")
 dlq_app = typer.Typer(no_args_is_help=True, help="Look at parked keys and dead letters, release them, give one up.")
 app.add_typer(clock_app, name="clock")
 app.add_typer(dlq_app, name="dlq")
+app.add_typer(audit_app, name="audit")
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -258,8 +261,20 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
 ) -> None:
     """Compare every view, topic and balance with the facts; exit with 1 when something differs."""
+    _verify(home, [service] if service else SCHEMAS, as_json=as_json)
+
+
+@audit_app.command("verify")
+def audit_verify(
+    home: HomeOption = _HOME, *, as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False
+) -> None:
+    """Prove that no record was changed, removed, inserted or moved, and that the tail is there; else exit with 1."""
+    _verify(home, ["audit"], as_json=as_json)
+
+
+def _verify(home: Path, services: Sequence[str], *, as_json: bool) -> None:
     try:
-        sound = rebuilding.verify(home, [service] if service else SCHEMAS, errors, as_json=as_json)
+        sound = rebuilding.verify(home, services, errors, as_json=as_json)
     except rebuilding.DidNotWork as error:
         raise _fail(str(error)) from error
     raise typer.Exit(0 if sound else 1)

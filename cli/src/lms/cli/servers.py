@@ -26,10 +26,11 @@ from redis.asyncio import Redis
 from lms.cli.home import Home
 
 KAFKA_VERSION = "4.1.0"
-SCHEMAS = ("directory", "requests", "balances", "approvals")
+SCHEMAS = ("directory", "requests", "balances", "approvals", "audit")
 KEYRING_READERS = ("requests", "balances", "approvals")
 
 _KEYRING = "keyring"
+_AUDIT_LOG = "lms_audit_log"
 _LONGEST_INIT_PATH = 90
 """The socket stands beside the init file, and a socket's path may have 107 characters."""
 
@@ -56,8 +57,9 @@ class Server(Protocol):
 def schemas_and_users(password: Callable[[str], str], host: str) -> list[str]:
     """Return the SQL that makes every schema, and a user for each service who may use its own schema alone.
 
-    `lms_migrator` changes tables; the keyring is written by directory and read by the services that seal or unseal.
-    The users sign in from `host`. Harmless to repeat.
+    `lms_migrator` changes tables; the keyring is written by directory and read by the services that seal or unseal; the
+    audit log can be read and added to, and neither changed nor cut, by the service that writes it. The users sign in
+    from `host`. Harmless to repeat.
     """
     statements = [f"CREATE DATABASE IF NOT EXISTS `{_KEYRING}`;", *_user("lms_migrator", password, host)]
     for service in SCHEMAS:
@@ -70,6 +72,9 @@ def schemas_and_users(password: Callable[[str], str], host: str) -> list[str]:
         ]
     statements.append(f"GRANT ALL ON `{_KEYRING}`.* TO 'lms_migrator'@'{host}';")
     statements.append(f"GRANT SELECT, INSERT, UPDATE ON `{_KEYRING}`.* TO 'lms_directory'@'{host}';")
+    statements.append(f"CREATE DATABASE IF NOT EXISTS `{_AUDIT_LOG}`;")
+    statements.append(f"GRANT ALL ON `{_AUDIT_LOG}`.* TO 'lms_migrator'@'{host}';")
+    statements.append(f"GRANT SELECT, INSERT ON `{_AUDIT_LOG}`.* TO 'lms_audit'@'{host}';")
     return statements + [f"GRANT SELECT ON `{_KEYRING}`.* TO 'lms_{one}'@'{host}';" for one in KEYRING_READERS]
 
 

@@ -24,6 +24,7 @@ MEMORY_LIMIT = "1GB"
 STOP_SECONDS = 5
 
 _START_SECONDS = 10.0
+_STOP_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,14 @@ class Program:
     priority: int
     limited: bool = False
     stop_seconds: int = STOP_SECONDS
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Say whether a process runs; one that has ended and that nobody has waited for does not."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 class NotRunning(Exception):
@@ -105,8 +114,9 @@ class Supervisor:
             self._call("shutdown")
         except (OSError, xmlrpc.client.Error, psutil.NoSuchProcess):
             return
-        with contextlib.suppress(psutil.TimeoutExpired):
-            process.wait(30)
+        until = time.monotonic() + _STOP_SECONDS
+        while _lives(process) and time.monotonic() < until:
+            time.sleep(0.05)
 
     def _call(self, method: str, *arguments: Any) -> Any:
         transport = SupervisorTransport(None, None, f"unix://{self._socket}")

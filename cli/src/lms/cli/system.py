@@ -17,7 +17,7 @@ from lms.cli.servers import SCHEMAS, KafkaServer, MySQLServer, RedisServer, Serv
 from lms.cli.supervision import NotRunning, Program, Supervisor
 from lms.kernel.auth import public_key_of
 
-SERVICES = ("directory", "requests", "balances", "approvals", "gateway")
+SERVICES = ("directory", "requests", "balances", "approvals", "audit", "gateway")
 GATEWAY_PORT = 8080
 ADMIN_EMAIL = "admin@demo.example"
 LOADER = "demo-loader"
@@ -253,6 +253,11 @@ class System:
                 "LMS_DIRECTORY_BOOTSTRAP_ADMIN_PASSWORD": self.home.secret("demo", 12),
                 "LMS_DIRECTORY_SERVICE_ACCOUNTS": json.dumps({LOADER: account}),
                 "LMS_DIRECTORY_ERASURE_LIST": str(self.home.folder / "erasures.jsonl"),
+            }
+        if service == "audit":
+            values |= {
+                "LMS_AUDIT_SIGNING_KEY": self.home.secret("audit", 64),
+                "LMS_AUDIT_CHECKPOINT_FILE": str(self.home.folder / "audit-checkpoints.jsonl"),
             }
         return values
 

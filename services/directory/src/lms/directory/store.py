@@ -5,8 +5,6 @@ function works in the caller's transaction. Instants are real UTC time: signing 
 """
 
 import hmac
-import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -35,6 +33,7 @@ from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lms.kernel.append_only import AppendOnlyFile
 from lms.kernel.errors import Conflict, FieldError
 from lms.kernel.keyring import derive_key
 from lms.kernel.schema import instant, name, text_name
@@ -182,34 +181,22 @@ class Person:
 
 
 class ErasureList:
-    """Who was erased, in a file apart from every database: a line of JSON each, on the disk before the erasure commits.
+    """Who was erased, in a file apart from every database, written before the erasure commits.
 
     A restored back-up may know a person whose erasure is newer; what this list names is therefore erased again
     whenever the service starts. Without a path there is no list, which production does not accept.
     """
 
     def __init__(self, path: Path | None) -> None:
-        self._path = path
+        self._file = AppendOnlyFile(path)
 
     def add(self, employee_id: str, at: datetime) -> None:
-        """Append a person, and return once the line cannot be lost with the process or the machine's power."""
-        if self._path is None:
-            return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        line = json.dumps({"employee_id": employee_id, "erased_at": at.isoformat()}) + "\n"
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(descriptor, line.encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        """Enter a person, and return once that cannot be lost."""
+        self._file.add({"employee_id": employee_id, "erased_at": at.isoformat()})
 
     def all(self) -> list[str]:
         """Return everybody on the list, each once."""
-        if self._path is None or not self._path.exists():
-            return []
-        lines = self._path.read_text(encoding="utf-8").splitlines()
-        return list(dict.fromkeys(str(json.loads(line)["employee_id"]) for line in lines if line.endswith("}")))
+        return list(dict.fromkeys(str(one["employee_id"]) for one in self._file.all()))
 
 
 class EmailIndex:

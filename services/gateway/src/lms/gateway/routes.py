@@ -24,6 +24,7 @@ SERVICES = {
     "policies": "balances",
     "accruals": "balances",
     "approvals": "approvals",
+    "audit": "audit",
 }
 """The service behind each first segment of a path."""
 
@@ -46,6 +47,7 @@ GATES: tuple[tuple[str, frozenset[str], frozenset[str]], ...] = (
     ("policies", _WRITES, _OFFICE),
     ("accruals", _WRITES, _OFFICE),
     ("balances/adjustments", _WRITES, frozenset({"hr"})),
+    ("audit", _WRITES | SAFE, frozenset({"auditor"})),
 )
 """Under a prefix, with a method, one of the roles is needed. The services check again, and whose data it is."""
 

@@ -1,0 +1,126 @@
+"""The audit log on a real database: it takes in, signs, answers, and finds whatever is done to it."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from lms.audit.decider.checkpoints import LogShrunk
+from lms.kernel.append_only import AppendOnlyFile
+
+
+@pytest.fixture
+async def ten(audit: Any) -> Any:
+    """Ten records, with checkpoints of six and of ten."""
+    facts = [audit.fact(f"book-{number % 2}", number // 2 + 1, actor=f"actor-{number % 3}") for number in range(10)]
+    await audit.record(facts[:6])
+    await audit.sign()
+    await audit.record(facts[6:])
+    await audit.sign()
+    assert await audit.faults() == []
+    return audit
+
+
+async def test_a_log_without_records_verifies_and_is_not_signed(audit: Any) -> None:
+    await audit.sign()
+    assert await audit.faults() == []
+    assert AppendOnlyFile(audit.runtime.settings.checkpoint_file).all() == []
+
+
+async def test_a_checkpoint_is_signed_once_for_what_the_log_has_come_to(ten: Any) -> None:
+    await ten.sign()
+    kept = AppendOnlyFile(ten.runtime.settings.checkpoint_file).all()
+    assert [one["size"] for one in kept] == [6, 10]
+
+
+async def test_a_changed_record_is_named(ten: Any) -> None:
+    await ten.sql("UPDATE lms_audit_log.records SET payload = REPLACE(payload, 'Grüße', 'Gruesse') WHERE position = 4")
+    assert (await ten.faults())[0].startswith("record 4 was changed")
+
+
+async def test_a_changed_column_is_named(ten: Any) -> None:
+    await ten.sql("UPDATE lms_audit_log.records SET actor = 'somebody' WHERE position = 4")
+    assert await ten.faults() == ["record 4 shows another actor than its headers have"]
+
+
+async def test_a_removed_record_is_named(ten: Any) -> None:
+    await ten.sql("DELETE FROM lms_audit_log.records WHERE position = 4")
+    assert (await ten.faults())[0].startswith("position 4 is missing: the next record is 5")
+
+
+async def test_two_records_that_changed_places_are_found(ten: Any) -> None:
+    for before, after in ((3, 100), (4, 3), (100, 4)):
+        await ten.sql(
+            "UPDATE lms_audit_log.records SET position = :after WHERE position = :before", before=before, after=after
+        )
+    assert (await ten.faults())[0].startswith("record 3 is not the one that followed 2")
+
+
+async def test_a_record_added_behind_the_head_is_found(ten: Any) -> None:
+    async with ten.runtime.database.transaction() as connection:
+        for statement in (
+            "CREATE TEMPORARY TABLE one AS SELECT * FROM lms_audit_log.records WHERE position = 10",
+            "UPDATE one SET position = 11, version = 99",
+            "INSERT INTO lms_audit_log.records SELECT * FROM one",
+            "DROP TEMPORARY TABLE one",
+        ):
+            await connection.execute(text(statement))
+    assert (await ten.faults())[0].startswith("record 11 stands behind the head of 10 records")
+
+
+async def test_a_tail_cut_together_with_its_head_is_found_by_what_stands_outside(ten: Any) -> None:
+    await ten.sql("DELETE FROM lms_audit_log.records WHERE position > 8")
+    found = await ten.faults()
+    assert any(one.startswith("the tail is cut: the checkpoint file has a signed checkpoint of 10") for one in found)
+    ten.runtime.settings = ten.runtime.settings.model_copy(update={"checkpoint_file": None})
+    found = await ten.faults()
+    assert any(one.startswith("the tail is cut: leave.audit.v1 has a signed checkpoint of 10") for one in found)
+
+
+async def test_a_forged_checkpoint_is_a_fault(ten: Any) -> None:
+    file = AppendOnlyFile(ten.runtime.settings.checkpoint_file)
+    file.add(file.all()[0] | {"size": 5})
+    assert await ten.faults() == ["the checkpoint file has a checkpoint of 5 records whose signature is wrong"]
+
+
+async def test_a_log_that_shrank_is_not_signed_again(ten: Any) -> None:
+    await ten.sql("UPDATE head SET size = 0, subtrees = '[]'")
+    await ten.sql("DELETE FROM lms_audit_log.records")
+    await ten.record([ten.fact("book-new", 1)])
+    with pytest.raises(LogShrunk):
+        await ten.sign()
+
+
+async def test_the_log_is_searched_by_actor_resource_type_and_time(ten: Any) -> None:
+    auditor = ten.headers("auditor")
+    found = (await ten.client.get("/api/v1/audit?limit=200", headers=auditor)).json()["items"]
+    assert [one["position"] for one in found] == list(range(1, 11))
+    assert found[0]["data"] == {"text": "Grüße, 🌴"}
+    for query, positions in (
+        ("actor=actor-1", [2, 5, 8]),
+        ("resource=book-1", [2, 4, 6, 8, 10]),
+        ("resource=1", [2, 4, 6, 8, 10]),
+        ("type=leave.approved", []),
+        ("from=2030-01-01T00:00:00Z", []),
+        ("to=2030-01-01T00:00:00Z&resource=book-0", [1, 3, 5, 7, 9]),
+    ):
+        answer = await ten.client.get(f"/api/v1/audit?{query}", headers=auditor)
+        assert [one["position"] for one in answer.json()["items"]] == positions, query
+    first = (await ten.client.get("/api/v1/audit?limit=4", headers=auditor)).json()
+    rest = await ten.client.get(f"/api/v1/audit?cursor={first['next_cursor']}", headers=auditor)
+    assert [one["position"] for one in rest.json()["items"]] == list(range(5, 11))
+
+
+async def test_an_auditor_has_the_log_proven(ten: Any) -> None:
+    auditor = ten.headers("auditor")
+    proven = (await ten.client.post("/api/v1/audit/verify", headers=auditor)).json()
+    assert (proven["valid"], proven["size"], proven["faults"]) == (True, 10, [])
+    await ten.sql("UPDATE lms_audit_log.records SET payload = 'x' WHERE position = 4")
+    broken = (await ten.client.post("/api/v1/audit/verify", headers=auditor)).json()
+    assert (broken["valid"], broken["faults"][0][:20]) == (False, "record 4 was changed")
+
+
+@pytest.mark.parametrize("roles", [("employee",), ("hr", "manager", "admin", "payroll")])
+async def test_nobody_but_an_auditor_looks(audit: Any, roles: tuple[str, ...]) -> None:
+    assert (await audit.client.get("/api/v1/audit", headers=audit.headers(*roles))).status_code == 403
+    assert (await audit.client.post("/api/v1/audit/verify", headers=audit.headers(*roles))).status_code == 403

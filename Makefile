@@ -5,7 +5,7 @@ export LMS_HOME
 RUN := scripts/run
 .DEFAULT_GOAL := help
 
-.PHONY: help install up down status logs reset test test-slow test-containers check compose-secrets contracts docs
+.PHONY: help install up down status logs reset test test-slow test-containers check compose-secrets new-service contracts docs
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ test-containers: install ## Run the integration tests on containers, and docker 
 
 compose-secrets: install ## Make the secrets of `docker compose up --build`, once
 	@$(RUN) python scripts/compose.py
+
+new-service: install ## Make a service that works: NAME=…
+	@$(RUN) python scripts/new_service.py $(NAME)
 
 contracts: install ## Write shared/contracts from the producers' models
 	@$(RUN) python scripts/contracts.py

@@ -1,0 +1,1 @@
+"""The specimen service: what it decides, in one sentence."""

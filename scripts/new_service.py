@@ -6,6 +6,7 @@ from there, and tests/architecture says what is missing.
 """
 
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +37,8 @@ def create(name: str, root: Path = ROOT) -> list[Path]:
         made.append(target)
     for path, text in entries:
         path.write_text(text, encoding="utf-8")
+    python = [str(path) for path in made if path.suffix == ".py"]
+    subprocess.run(["ruff", "check", "--quiet", "--fix-only", "--select", "I", *python], check=True)  # noqa: S603, S607  # imports are sorted by the new name
     return made
 
 

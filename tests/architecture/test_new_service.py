@@ -23,27 +23,27 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_a_new_services_own_tests_and_wiring_work(checkout: Path) -> None:
-    made = new_service.create("attendance", checkout)
-    assert checkout / "services/attendance/src/lms/attendance/main.py" in made
+    made = new_service.create("trial", checkout)
+    assert checkout / "services/trial/src/lms/trial/main.py" in made
     assert not [path for path in made if re.search(r"\bspecimen", path.read_text(), re.IGNORECASE)]
-    environment = {**os.environ, "PYTHONPATH": str(checkout / "services/attendance/src")}
+    environment = {**os.environ, "PYTHONPATH": str(checkout / "services/trial/src")}
     wired = subprocess.run(
-        [sys.executable, "-c", "from lms.attendance.main import SERVICE; print(SERVICE.topics()[0].name)"],
+        [sys.executable, "-c", "from lms.trial.main import SERVICE; print(SERVICE.topics()[0].name)"],
         env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert wired.stdout.strip() == "leave.attendance.v1", wired.stderr
+    assert wired.stdout.strip() == "leave.trial.v1", wired.stderr
     tested = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--import-mode=importlib", str(checkout / "tests/unit/attendance")],
+        [sys.executable, "-m", "pytest", "-q", "--import-mode=importlib", str(checkout / "tests/unit/trial")],
         cwd=checkout, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert tested.returncode == 0, tested.stdout + tested.stderr
 
 
 def test_a_new_service_stands_in_every_list(checkout: Path) -> None:
-    new_service.create("attendance", checkout)
+    new_service.create("trial", checkout)
     for path in new_service._LISTS:
-        assert "attendance" in (checkout / path).read_text().lower(), path
-    assert '"attendance", "gateway")' in (checkout / "scripts/services.py").read_text()
+        assert "trial" in (checkout / path).read_text().lower(), path
+    assert '"trial", "gateway")' in (checkout / "scripts/services.py").read_text()
 
 
 @pytest.mark.parametrize("name", ["", "Attendance", "at", "time-sheet", "../escape"])
@@ -52,10 +52,10 @@ def test_a_bad_name_makes_nothing(checkout: Path, name: str) -> None:
     with pytest.raises(new_service.NotDone, match="no name"):
         new_service.create(name, checkout)
     assert {path: (checkout / path).read_text() for path in new_service._LISTS} == before
-    assert not (checkout / "services" / "attendance").exists()
+    assert not (checkout / "services" / "trial").exists()
 
 
 def test_a_service_that_is_there_is_not_written_over(checkout: Path) -> None:
-    new_service.create("attendance", checkout)
+    new_service.create("trial", checkout)
     with pytest.raises(new_service.NotDone, match="is there already"):
-        new_service.create("attendance", checkout)
+        new_service.create("trial", checkout)

@@ -116,9 +116,9 @@ async def _waiting(system: System) -> list[str]:
     return pending
 
 
-async def check(system: System) -> None:
-    """Assert that `lms verify` finds nothing, in any service."""
-    found = await asyncio.to_thread(verified, system)
+async def check(system: System, *service: str) -> None:
+    """Assert that `lms verify` finds nothing, in one service or in any."""
+    found = await asyncio.to_thread(verified, system, *service)
     assert faults_of(found) == {}
 
 
@@ -128,9 +128,9 @@ def lms(system: System, *arguments: str, **environment: str) -> subprocess.Compl
     return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **environment})
 
 
-def verified(system: System, *services: str) -> dict[str, Any]:
-    """Return what `lms verify --json` says."""
-    answer = lms(system, "verify", *services, "--json")
+def verified(system: System, *service: str) -> dict[str, Any]:
+    """Return what `lms verify --json` says of one service, or of all."""
+    answer = lms(system, "verify", *service, "--json")
     assert answer.stdout, answer.stderr
     found: dict[str, Any] = json.loads(answer.stdout)
     assert answer.returncode == (0 if found["sound"] else 1), answer.stderr

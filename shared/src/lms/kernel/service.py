@@ -9,17 +9,17 @@ consumer groups, close the pools.
 import argparse
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import orjson
 import structlog
 import uvicorn
 import uvloop
@@ -350,7 +350,8 @@ async def operate(service: Service, settings: KernelSettings, *, rebuild_view: s
 
 
 def _say(kind: str, found: Any) -> None:
-    sys.stdout.write(orjson.dumps({kind: found}, default=str).decode() + "\n")
+    said = asdict(found) if is_dataclass(found) and not isinstance(found, type) else found
+    sys.stdout.write(json.dumps({kind: said}, default=str) + "\n")
     sys.stdout.flush()
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from lms.kernel.service import Service
 
-NAMES = ("directory", "requests", "balances", "approvals", "audit", "gateway")
+NAMES = ("directory", "requests", "balances", "approvals", "audit", "notifications", "gateway")
 
 
 def load() -> "tuple[Service, ...]":

@@ -151,7 +151,7 @@ def _show(found: dict[str, Any]) -> None:
             )
         console.print(people)
         console.print(f"Everybody's password: [bold]{found['demo']['password']}[/bold]")
-    console.print(f"URL: [bold]{found['url']}[/bold]   API: {found['url']}/docs")
+    console.print(f"URL: [bold]{found['url']}[/bold]   API: {found['url']}/docs   Mails: {found['mail']}")
 
 
 @app.command()

@@ -12,6 +12,7 @@ import pwd
 import secrets
 import shutil
 import subprocess
+import sys
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,8 +27,8 @@ from redis.asyncio import Redis
 from lms.cli.home import Home
 
 KAFKA_VERSION = "4.1.0"
-SCHEMAS = ("directory", "requests", "balances", "approvals", "audit")
-KEYRING_READERS = ("requests", "balances", "approvals")
+SCHEMAS = ("directory", "requests", "balances", "approvals", "audit", "notifications")
+KEYRING_READERS = ("requests", "balances", "approvals", "notifications")
 
 _KEYRING = "keyring"
 _AUDIT_LOG = "lms_audit_log"
@@ -248,6 +249,35 @@ class MySQLServer:
             return True
 
         return await asyncio.to_thread(sign_in)
+
+
+@dataclass
+class MailServer:
+    """The sink that takes every mail and delivers none; what it took is shown at its URL."""
+
+    home: Home
+    name: str = "mail"
+
+    def __post_init__(self) -> None:
+        self.smtp_port = self.home.port("mail-smtp")
+        self.http_port = self.home.port("mail")
+        ports = [str(self.smtp_port), str(self.http_port)]
+        self.command = [sys.executable, "-m", "lms.cli.mailsink", str(self.home.folder / "mails"), *ports]
+
+    @property
+    def url(self) -> str:
+        """Where the mails are shown."""
+        return f"http://127.0.0.1:{self.http_port}"
+
+    def prepare(self) -> None:
+        """Do nothing: the sink makes its folder."""
+
+    async def ready(self) -> bool:
+        """Say whether it listens on both ports."""
+        for port in (self.smtp_port, self.http_port):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+        return True
 
 
 @dataclass

@@ -13,11 +13,13 @@ from typing import Any
 import aiohttp
 
 from lms.cli.home import Home
-from lms.cli.servers import SCHEMAS, KafkaServer, MySQLServer, RedisServer, Server
+from lms.cli.servers import SCHEMAS, KafkaServer, MailServer, MySQLServer, RedisServer, Server
 from lms.cli.supervision import NotRunning, Program, Supervisor
 from lms.kernel.auth import public_key_of
 
-SERVICES = ("directory", "requests", "balances", "approvals", "audit", "gateway")
+SERVICES = ("directory", "requests", "balances", "approvals", "audit", "notifications", "gateway")
+STREAMS = ("notifications",)
+"""Services with a process of their own for Faust, `<service>-streams`."""
 GATEWAY_PORT = 8080
 ADMIN_EMAIL = "admin@demo.example"
 LOADER = "demo-loader"
@@ -61,6 +63,7 @@ class System:
         self.kafka: KafkaServer
         self.mysql: MySQLServer
         self.redis: RedisServer
+        self.mail: MailServer
         self.ports: dict[str, int] = {}
 
     # Names --------------------------------------------------------------------------------------------------------
@@ -86,6 +89,7 @@ class System:
         self.redis = RedisServer(self.home)
         self.mysql = MySQLServer(self.home, self.extra_sql)
         self.kafka = KafkaServer(self.home)
+        self.mail = MailServer(self.home)
         for service in SERVICES:
             for program in self.programs_of(service):
                 preferred = self._gateway_port if program == "gateway" else None
@@ -93,7 +97,7 @@ class System:
 
     async def start_servers(self) -> None:
         """Start supervisord and the servers, and wait until each answers."""
-        servers: list[Server] = [self.redis, self.mysql, self.kafka]
+        servers: list[Server] = [self.redis, self.mysql, self.kafka, self.mail]
         await asyncio.gather(*(asyncio.to_thread(server.prepare) for server in servers))
         self._write_environments()
         self.supervisor.start(self._programs(servers))
@@ -108,14 +112,21 @@ class System:
     async def migrate(self) -> None:
         """Bring every schema up to date and declare every topic."""
         await asyncio.gather(*(self._run_once(service, "--migrate", "--topics") for service in SCHEMAS))
+        await asyncio.gather(
+            *(self._run(self._streams_command(service), f"{service}-streams", "--topics") for service in STREAMS)
+        )
         self._tell("schemas and topics are up to date")
 
     async def start_services(self, services: Iterable[str] = SERVICES) -> None:
         """Start every copy of the services, and wait until each is ready."""
+        services = tuple(services)
         programs = [program for service in services for program in self.programs_of(service)]
         for program in programs:
             self.supervisor.start_program(program)
         await asyncio.gather(*(self.wait_ready(program) for program in programs))
+        for service in STREAMS:
+            if service in services:
+                self.supervisor.start_program(f"{service}-streams")
 
     async def wait_ready(self, program: str) -> None:
         """Wait until a service process says that it is ready."""
@@ -152,14 +163,19 @@ class System:
         )
 
     async def _run_once(self, service: str, *arguments: str) -> None:
+        await self._run(
+            self._command(service, service), service, *arguments,
+            MIGRATION_DATABASE_URL=self.mysql.url("lms_migrator", f"lms_{service}"),
+        )  # fmt: skip
+
+    async def _run(self, command: list[str], name: str, *arguments: str, **variables: str) -> None:
         process = await asyncio.create_subprocess_exec(
-            *self._command(service, service), *arguments,
-            env={**os.environ, "MIGRATION_DATABASE_URL": self.mysql.url("lms_migrator", f"lms_{service}")},
+            *command, *arguments, env={**os.environ, **variables},
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
         )  # fmt: skip
         output, _ = await process.communicate()
         if process.returncode:
-            raise DidNotStart(f"{service} {' '.join(arguments)} failed:\n{output.decode()[-3000:]}")
+            raise DidNotStart(f"{name} {' '.join(arguments)} failed:\n{output.decode()[-3000:]}")
 
     # Stopping -----------------------------------------------------------------------------------------------------
 
@@ -173,7 +189,7 @@ class System:
             for program in sorted(states):
                 if program == service or program.startswith(f"{service}-"):
                     self.supervisor.stop_program(program)
-        for server in ("kafka", "mysql", "redis"):
+        for server in ("mail", "kafka", "mysql", "redis"):
             self.supervisor.stop_program(server)
         self.supervisor.shut_down()
 
@@ -199,7 +215,15 @@ class System:
                 Program(name, tuple(self._command(service, name)), 100 + order, limited=True)
                 for name in self.programs_of(service)
             ]
+        programs += [
+            Program(f"{service}-streams", tuple(self._streams_command(service)), 150, limited=True)
+            for service in STREAMS
+        ]
         return programs
+
+    def _streams_command(self, service: str) -> list[str]:
+        *launch, _ = self._command(service, f"{service}-streams")
+        return [*launch, f"lms.{service}.streams"]
 
     def _command(self, service: str, program: str) -> list[str]:
         environment = str(self.home.folder / "env" / f"{program}.json")
@@ -210,6 +234,8 @@ class System:
         for service in SERVICES:
             for program in self.programs_of(service):
                 self._write_environment(service, program, {})
+        for service in STREAMS:
+            self._write_environment(service, f"{service}-streams", {})
 
     def _write_environment(self, service: str, program: str, extra: Mapping[str, str]) -> None:
         values = self.environment_of(service, program)
@@ -227,7 +253,7 @@ class System:
         values = {
             "LMS_ENVIRONMENT": self._environment,
             "LMS_HOST": "127.0.0.1",
-            "LMS_PORT": str(self.ports[program]),
+            "LMS_PORT": str(self.ports.get(program, 0)),  # a process of streams listens nowhere
             "LMS_INSTANCE": program,
             "REDIS_URL": self.redis.url,
             "JWT_PUBLIC_KEY": public_key_of(jwt_secret),
@@ -254,6 +280,15 @@ class System:
                 "LMS_DIRECTORY_SERVICE_ACCOUNTS": json.dumps({LOADER: account}),
                 "LMS_DIRECTORY_ERASURE_LIST": str(self.home.folder / "erasures.jsonl"),
             }
+        if service == "notifications":
+            values |= {
+                "SMTP_HOST": "127.0.0.1",
+                "SMTP_PORT": str(self.mail.smtp_port),
+                "SMTP_FROM": "lms@demo.example",
+                "SMTP_STARTTLS": "off",
+                "LMS_NOTIFICATIONS_WEB_URL": self.url,
+                "LMS_NOTIFICATIONS_STREAMS_FOLDER": str(self.home.folder / "streams"),
+            }
         if service == "audit":
             values |= {
                 "LMS_AUDIT_SIGNING_KEY": self.home.secret("audit", 64),
@@ -270,6 +305,7 @@ class System:
         demo = self.home.state.get("demo") or {"people": []}
         return {
             "url": f"http://127.0.0.1:{ports['gateway']}",
+            "mail": f"http://127.0.0.1:{ports['mail']}",
             "services": {
                 name: {
                     "state": str(state["statename"]).lower(),

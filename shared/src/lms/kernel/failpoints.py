@@ -16,7 +16,7 @@ KILLS = frozenset(
     {
         "command.before-commit", "command.after-commit", "relay.after-read", "relay.after-publish", "relay.after-mark",
         "consumer.before-commit", "consumer.in-batch", "consumer.after-commit",
-        "rebuild.in-batch", "rebuild.before-swap",
+        "rebuild.in-batch", "rebuild.before-swap", "outside.after-effect",
     }
 )  # fmt: skip
 SWITCHES = frozenset({"consumer.fencing", "consumer.version-check", "store.version-check"})

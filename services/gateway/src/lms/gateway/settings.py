@@ -21,6 +21,7 @@ class Settings(ProcessSettings):
     balances_url: str = Field(min_length=8)
     approvals_url: str = Field(min_length=8)
     audit_url: str = Field(min_length=8)
+    notifications_url: str = Field(min_length=8)
 
     rate_limit_window_ms: int = Field(900_000, validation_alias="RATE_LIMIT_WINDOW_MS", ge=1000)
     rate_limit_max_requests: int = Field(100, validation_alias="RATE_LIMIT_MAX_REQUESTS", ge=0)
@@ -43,6 +44,7 @@ class Settings(ProcessSettings):
             "balances": self.balances_url,
             "approvals": self.approvals_url,
             "audit": self.audit_url,
+            "notifications": self.notifications_url,
         }
         return {name: _listed(value, strip="/") for name, value in urls.items()}
 

@@ -1,0 +1,3 @@
+from lms.kernel.migrations import run_environment
+
+run_environment()

@@ -1,0 +1,1 @@
+"""What notifications does: telling people, and sending the mails."""

@@ -1,0 +1,1 @@
+"""The views of notifications: people, what requests ask for, and who is asked to decide."""

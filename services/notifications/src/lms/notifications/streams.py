@@ -1,0 +1,138 @@
+"""Reminders and digests, by Faust, in a process of their own: `python -m lms.notifications.streams`.
+
+Faust may repeat or, after a crash, skip what it works on (docs/adr/0012), so that nothing rests on it. A timer looks
+into MySQL for what still waits, and pure functions say who is due to be told; an agent tells them. The rows are made
+once for each person, cause and channel, whatever is repeated; what was skipped is still due when the timer looks again.
+No table of Faust's is used.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import faust
+import structlog
+from pydantic import TypeAdapter
+
+from lms.kernel.execution import UnitOfWork
+from lms.kernel.kafka import Topic, declare
+from lms.kernel.logs import configure as configure_logs
+from lms.kernel.service import Runtime, Service
+from lms.kernel.settings import BadSettings, load
+from lms.notifications import store
+from lms.notifications.commands.telling import tell, waiting
+from lms.notifications.decider import Notice, digests, reminders
+from lms.notifications.settings import Settings
+
+NAME = "notifications-streams"
+
+DUE = Topic("notifications.due", retention_ms=24 * 3600 * 1000)
+"""Notices that are due, for whichever copy of this process has the person's partition. No facts."""
+
+STOP_SECONDS = 3.0
+
+_NOTICE = TypeAdapter(Notice)
+_log = structlog.get_logger(__name__)
+
+
+async def due(uow: UnitOfWork, settings: Settings) -> list[Notice]:
+    """Return the reminders and digests that are due now, business time, and were not made yet."""
+    waits = await waiting(uow)
+    found = [
+        *reminders(waits, uow.now, settings.reminder_after),
+        *digests(waits, uow.now, settings.digest_hour),
+    ]
+    return await store.not_told(uow.connection, found)
+
+
+def build(runtime: Runtime) -> faust.App:
+    """Return the Faust application: a timer that finds what is due, and an agent that tells it."""
+    settings: Settings = runtime.settings
+    brokers = settings.kafka_bootstrap_servers.split(",")
+    settings.streams_folder.mkdir(parents=True, exist_ok=True)
+    app = faust.App(
+        NAME,
+        broker=[f"kafka://{one}" for one in brokers],
+        store="memory://",
+        datadir=str(settings.streams_folder),
+        processing_guarantee="at_least_once",
+        topic_partitions=DUE.partitions,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        autodiscover=False,
+        value_serializer="raw",
+        key_serializer="raw",
+    )
+    topic = app.topic(DUE.name, key_type=bytes, value_type=bytes)
+
+    async def find() -> None:
+        for notice in await runtime.executor.run(lambda uow: due(uow, settings)):
+            await topic.send(key=notice.person.encode(), value=_NOTICE.dump_json(notice))
+
+    async def remind(stream: AsyncIterator[bytes]) -> None:
+        async for value in stream:
+            notice = _NOTICE.validate_json(value)
+
+            async def told(uow: UnitOfWork, notice: Notice = notice) -> None:
+                await tell(uow, [notice])
+
+            await runtime.executor.run(told)
+
+    app.timer(settings.scan_seconds, on_leader=False)(find)
+    app.agent(topic, name="remind")(remind)
+    return app
+
+
+async def serve(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; return 1 if Faust gave up, to be started anew."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    runtime = Runtime(Service(name=NAME, settings=Settings), settings)
+    await runtime.start(worker=False)
+    app = build(runtime)
+    app.finalize()
+    running = asyncio.create_task(_run(app))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    gave_up = not stop.is_set()
+    if gave_up:
+        _log.error("the streams broke", reason=str(app.crash_reason)[:300])
+    for task in (running, stopping):
+        task.cancel()
+    with contextlib.suppress(Exception):
+        await asyncio.wait_for(app.stop(), STOP_SECONDS)
+    with contextlib.suppress(Exception):
+        await asyncio.wait_for(runtime.stop(), 1.0)
+    return int(gave_up)
+
+
+async def _run(app: Any) -> None:
+    await app.start()
+    _log.info("the streams are up")
+    await app.wait_until_stopped()
+
+
+def main() -> None:
+    """Read the settings, then declare the topic or run, as the command line says."""
+    parser = argparse.ArgumentParser(prog=f"lms-{NAME}", description="Reminders and digests.")
+    parser.add_argument("--topics", action="store_true", help="declare the Kafka topic and exit")
+    chosen = parser.parse_args()
+    try:
+        settings = load(Settings)
+    except BadSettings as error:
+        sys.exit(f"{NAME} cannot start:\n{error}")
+    configure_logs(NAME, settings.log_level)
+    if chosen.topics:
+        asyncio.run(declare(settings.kafka_bootstrap_servers, [DUE]))
+    else:
+        sys.exit(asyncio.run(serve(settings)))
+
+
+if __name__ == "__main__":
+    main()

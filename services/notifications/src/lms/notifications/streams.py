@@ -11,11 +11,11 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import AsyncIterator
 from typing import Any
 
 import faust
 import structlog
+from faust.types import StreamT
 from pydantic import TypeAdapter
 
 from lms.kernel.execution import UnitOfWork
@@ -30,13 +30,15 @@ from lms.notifications.settings import Settings
 
 NAME = "notifications-streams"
 
-DUE = Topic("notifications.due", retention_ms=24 * 3600 * 1000)
-"""Notices that are due, for whichever copy of this process has the person's partition. No facts."""
-
 STOP_SECONDS = 3.0
 
 _NOTICE = TypeAdapter(Notice)
 _log = structlog.get_logger(__name__)
+
+
+def topic_of(name: str = NAME) -> Topic:
+    """Return the topic of notices that are due, for whichever copy has the person's partition. It holds no facts."""
+    return Topic(f"{name}.due", retention_ms=24 * 3600 * 1000)
 
 
 async def due(uow: UnitOfWork, settings: Settings) -> list[Notice]:
@@ -49,18 +51,19 @@ async def due(uow: UnitOfWork, settings: Settings) -> list[Notice]:
     return await store.not_told(uow.connection, found)
 
 
-def build(runtime: Runtime) -> faust.App:
+def build(runtime: Runtime, name: str) -> faust.App:
     """Return the Faust application: a timer that finds what is due, and an agent that tells it."""
     settings: Settings = runtime.settings
     brokers = settings.kafka_bootstrap_servers.split(",")
     settings.streams_folder.mkdir(parents=True, exist_ok=True)
+    declared = topic_of(name)
     app = faust.App(
-        NAME,
+        name,
         broker=[f"kafka://{one}" for one in brokers],
         store="memory://",
         datadir=str(settings.streams_folder),
         processing_guarantee="at_least_once",
-        topic_partitions=DUE.partitions,
+        topic_partitions=declared.partitions,
         topic_allow_declare=False,
         topic_disable_leader=True,
         web_enabled=False,
@@ -68,13 +71,13 @@ def build(runtime: Runtime) -> faust.App:
         value_serializer="raw",
         key_serializer="raw",
     )
-    topic = app.topic(DUE.name, key_type=bytes, value_type=bytes)
+    topic = app.topic(declared.name, key_type=bytes, value_type=bytes)
 
     async def find() -> None:
         for notice in await runtime.executor.run(lambda uow: due(uow, settings)):
             await topic.send(key=notice.person.encode(), value=_NOTICE.dump_json(notice))
 
-    async def remind(stream: AsyncIterator[bytes]) -> None:
+    async def remind(stream: StreamT[bytes]) -> None:
         async for value in stream:
             notice = _NOTICE.validate_json(value)
 
@@ -88,14 +91,17 @@ def build(runtime: Runtime) -> faust.App:
     return app
 
 
-async def serve(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT; return 1 if Faust gave up, to be started anew."""
+async def serve(settings: Settings, name: str = NAME) -> int:
+    """Run until SIGTERM or SIGINT; return 1 if Faust gave up, to be started anew.
+
+    `name` is that of the consumer group.
+    """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    runtime = Runtime(Service(name=NAME, settings=Settings), settings)
+    runtime = Runtime(Service(name=name, settings=Settings), settings)
     await runtime.start(worker=False)
-    app = build(runtime)
+    app = build(runtime, name)
     app.finalize()
     running = asyncio.create_task(_run(app))
     stopping = asyncio.create_task(stop.wait())
@@ -129,7 +135,7 @@ def main() -> None:
         sys.exit(f"{NAME} cannot start:\n{error}")
     configure_logs(NAME, settings.log_level)
     if chosen.topics:
-        asyncio.run(declare(settings.kafka_bootstrap_servers, [DUE]))
+        asyncio.run(declare(settings.kafka_bootstrap_servers, [topic_of()]))
     else:
         sys.exit(asyncio.run(serve(settings)))
 

@@ -66,6 +66,7 @@ def build(runtime: Runtime, name: str) -> faust.App:
         topic_partitions=declared.partitions,
         topic_allow_declare=False,
         topic_disable_leader=True,
+        broker_session_timeout=10.0,
         web_enabled=False,
         autodiscover=False,
         value_serializer="raw",

@@ -25,6 +25,7 @@ SERVICES = {
     "accruals": "balances",
     "approvals": "approvals",
     "audit": "audit",
+    "notifications": "notifications",
 }
 """The service behind each first segment of a path."""
 

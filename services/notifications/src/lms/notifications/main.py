@@ -15,7 +15,7 @@ SERVICE = Service(
     settings=Settings,
     consumers=(FACTS, TELLING),
     routers=(router,),
-    jobs=(Job("mail", every=timedelta(seconds=0.5), run=send_due),),
+    jobs=(Job("mail", every=timedelta(seconds=1), run=send_due),),
     invariants=INVARIANTS,
     migrations=Path(__file__).parents[3] / "migrations",
 )

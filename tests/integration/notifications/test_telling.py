@@ -235,6 +235,19 @@ async def test_who_lets_a_case_wait_is_reminded_once_a_period_and_has_a_digest_a
     assert await notifications.runtime.executor.run(found) == []
 
 
+async def test_who_wants_no_digest_is_not_due_for_one(notifications: Any) -> None:
+    anna, ben = await notifications.hire(), await notifications.hire("Ben Berg")
+    await notifications.asked(anna, ben)
+    off = {"channels": {"approval-digest": {"email": False}}}
+    url = "/api/v1/notifications/preferences"
+    assert (await notifications.client.put(url, json=off, headers=notifications.headers(ben))).is_success
+
+    async def found(uow: UnitOfWork) -> list[Notice]:
+        return await due(uow, notifications.runtime.settings)
+
+    assert await notifications.runtime.executor.run(found) == []
+
+
 async def test_a_notice_is_told_once_whatever_its_text_says_later(notifications: Any) -> None:
     anna = await notifications.hire()
     notice = Notice(anna, "digest.2026-03-02", "approval-digest", facts={"count": "1", "oldest": "2026-03-01"})

@@ -25,8 +25,9 @@ from lms.kernel.service import Runtime, Service
 from lms.kernel.settings import BadSettings, load
 from lms.notifications import store
 from lms.notifications.commands.telling import tell, waiting
-from lms.notifications.decider import Notice, digests, reminders
+from lms.notifications.decider import Notice, channels, digests, reminders
 from lms.notifications.settings import Settings
+from lms.notifications.store import Preferences
 
 NAME = "notifications-streams"
 
@@ -48,7 +49,9 @@ async def due(uow: UnitOfWork, settings: Settings) -> list[Notice]:
         *reminders(waits, uow.now, settings.reminder_after),
         *digests(waits, uow.now, settings.digest_hour),
     ]
-    return await store.not_told(uow.connection, found)
+    chosen = await store.preferences_of(uow.connection, {one.person for one in found})
+    wanted = [one for one in found if channels(one.kind, chosen.get(one.person, Preferences()).mail_off)]
+    return await store.not_told(uow.connection, wanted)
 
 
 def build(runtime: Runtime, name: str) -> faust.App:
@@ -108,10 +111,11 @@ async def serve(settings: Settings, name: str = NAME) -> int:
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
     gave_up = not stop.is_set()
-    if gave_up:
-        _log.error("the streams broke", reason=str(app.crash_reason)[:300])
     for task in (running, stopping):
         task.cancel()
+    outcome, _ = await asyncio.gather(running, stopping, return_exceptions=True)
+    if gave_up:
+        _log.error("the streams broke, and begin anew", reason=repr(outcome or getattr(app, "crash_reason", None))[:300])
     with contextlib.suppress(Exception):
         await asyncio.wait_for(app.stop(), STOP_SECONDS)
     with contextlib.suppress(Exception):

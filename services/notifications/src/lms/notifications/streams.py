@@ -115,7 +115,8 @@ async def serve(settings: Settings, name: str = NAME) -> int:
         task.cancel()
     outcome, _ = await asyncio.gather(running, stopping, return_exceptions=True)
     if gave_up:
-        _log.error("the streams broke, and begin anew", reason=repr(outcome or getattr(app, "crash_reason", None))[:300])
+        reason = outcome or getattr(app, "crash_reason", None)
+        _log.error("the streams broke, and begin anew", reason=repr(reason)[:300])
     with contextlib.suppress(Exception):
         await asyncio.wait_for(app.stop(), STOP_SECONDS)
     with contextlib.suppress(Exception):

@@ -14,6 +14,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 
 from lms.gateway.main import SERVICE
+from lms.gateway.routes import SERVICES
 from lms.gateway.settings import Settings
 from lms.kernel.auth import TokenSigner, public_key_of
 from lms.kernel.http import create_app
@@ -87,7 +88,7 @@ async def gateway(redis_url: str, *urls: str, **given: Any) -> AsyncIterator[htt
         "redis_url": redis_url,
         "jwt_public_key": public_key_of(JWT_SECRET),
         "port": free_port(),
-        **{f"{service}_url": together for service in ("directory", "requests", "balances", "approvals")},
+        **{f"{service}_url": together for service in set(SERVICES.values())},
         **given,
     }
     settings = Settings.model_validate(values)

@@ -5,16 +5,19 @@ export LMS_HOME
 RUN := scripts/run
 .DEFAULT_GOAL := help
 
-.PHONY: help install up down status logs reset test test-slow test-containers check compose-secrets new-service contracts docs
+.PHONY: help install install-tests up down status logs reset test test-slow test-containers check compose-secrets new-service contracts docs
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: ## Install what is missing: uv, packages, Java, Maven, MariaDB, Redis
-	@scripts/bootstrap
+	@scripts/bootstrap $(if $(MONITORING),--monitoring)
 
-up: install ## Start everything (DETACH=1: and return); Ctrl-C stops it
-	@$(RUN) lms up $(if $(DETACH),--detach)
+install-tests: ## Install what the tests start besides: Prometheus, Alertmanager, exporters
+	@scripts/bootstrap --tests
+
+up: install ## Start everything (DETACH=1: and return; MONITORING=1: with Prometheus and Alertmanager); Ctrl-C stops it
+	@$(RUN) lms up $(if $(DETACH),--detach) $(if $(MONITORING),--monitoring)
 
 down: ## Stop everything; the data stays
 	@$(RUN) lms down
@@ -28,10 +31,10 @@ logs: ## Show the log of SERVICE=…
 reset: ## Stop everything and delete all data
 	@$(RUN) lms reset --yes
 
-test: install ## Run all tests, with servers of their own
+test: install-tests ## Run all tests, with servers of their own
 	@scripts/test
 
-test-slow: install ## Run the long forms of the race and fault tests too
+test-slow: install-tests ## Run the long forms of the race and fault tests too
 	@$(RUN) pytest -m slow tests
 
 check: install ## Lint, format, types, import rules, spelling

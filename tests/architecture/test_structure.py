@@ -10,8 +10,8 @@ from lms.kernel.service import Service
 
 ROOT = Path(__file__).parents[2]
 MODULES = {
-    "__init__", "api", "commands", "consumers", "decider", "events", "invariants", "main", "projections", "settings",
-    "store", "streams", "upstream",
+    "__init__", "api", "commands", "consumers", "decider", "events", "invariants", "main", "measures", "projections",
+    "settings", "store", "streams", "upstream",
 }  # fmt: skip
 """The modules a service may have."""
 GATEWAY_MODULES = {"__init__", "main", "settings", "routes", "proxy", "limits", "security", "openapi", "api"}

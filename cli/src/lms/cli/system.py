@@ -94,6 +94,8 @@ class System:
             for program in self.programs_of(service):
                 preferred = self._gateway_port if program == "gateway" else None
                 self.ports[program] = self.home.port(program, preferred)
+        for service in STREAMS:
+            self.ports[f"{service}-streams"] = self.home.port(f"{service}-streams")
 
     async def start_servers(self) -> None:
         """Start supervisord and the servers, and wait until each answers."""
@@ -124,9 +126,10 @@ class System:
         for program in programs:
             self.supervisor.start_program(program)
         await asyncio.gather(*(self.wait_ready(program) for program in programs))
-        for service in STREAMS:
-            if service in services:
-                self.supervisor.start_program(f"{service}-streams")
+        streams = [f"{service}-streams" for service in STREAMS if service in services]
+        for program in streams:
+            self.supervisor.start_program(program)
+        await asyncio.gather(*(self.wait_ready(program) for program in streams))
 
     async def wait_ready(self, program: str) -> None:
         """Wait until a service process says that it is ready."""
@@ -253,7 +256,7 @@ class System:
         values = {
             "LMS_ENVIRONMENT": self._environment,
             "LMS_HOST": "127.0.0.1",
-            "LMS_PORT": str(self.ports.get(program, 0)),  # a process of streams listens nowhere
+            "LMS_PORT": str(self.ports[program]),
             "LMS_INSTANCE": program,
             "REDIS_URL": self.redis.url,
             "JWT_PUBLIC_KEY": public_key_of(jwt_secret),

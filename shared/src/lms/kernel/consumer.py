@@ -35,14 +35,15 @@ from lms.kernel.logs import trail
 from lms.kernel.metrics import (
     CONSUMED,
     CONSUMER_FENCED,
-    CONSUMER_LAG,
     CONSUMER_REBALANCES,
     CONSUMER_RETRIES,
     CONSUMER_SKIPPED,
+    CONSUMER_STOPPED,
     CONSUMER_UNREAD,
     DLQ_MESSAGES,
     PROJECTION_LAG,
     PROJECTION_POSITION,
+    announce_consumer,
 )
 from lms.kernel.parking import (
     HELD_POLL,
@@ -54,7 +55,6 @@ from lms.kernel.parking import (
     delete_parked,
     drainable_keys,
     lock_key,
-    measure,
     missing_prerequisite,
     park,
     parked_events_of,
@@ -205,7 +205,7 @@ class ConsumerRunner:
 
     def __init__(self, runtime: ConsumingRuntime, consumer: Consumer) -> None:
         self.consumer = consumer
-        self.stopped_by_poison = False
+        announce_consumer(consumer.name)
         self._runtime = runtime
         self._service = runtime.service.name
         self._database = runtime.database
@@ -354,10 +354,6 @@ class ConsumerRunner:
             }
             changed = {one: offset for one, offset in standing.items() if told.get(one) != offset}
             for one, offset in standing.items():
-                high = client.highwater(one)
-                CONSUMER_LAG.labels(self.consumer.name, one.topic, one.partition).set(
-                    max(0, (high if high is not None else offset) - offset)
-                )
                 PROJECTION_POSITION.labels(self.consumer.name, one.topic, one.partition).set(offset)
             if changed and self._joined:
                 with contextlib.suppress(Exception):
@@ -487,8 +483,7 @@ class ConsumerRunner:
         CONSUMED.labels(self.consumer.name).inc(len(advanced))
         last = new[-1].envelope if new and (fresh or self._record is not None) else None
         if last is not None:
-            age = datetime.now(UTC) - last.time
-            PROJECTION_LAG.labels(self.consumer.name).set(max(0.0, age.total_seconds()))
+            self._observe_age(last)
 
     # Reacting ------------------------------------------------------------------------------------------------------
 
@@ -575,6 +570,7 @@ class ConsumerRunner:
         failpoint("consumer.in-batch")
         await self._store_seen(connection, {envelope.stream: Seen.of(envelope)})
         CONSUMED.labels(self.consumer.name).inc()
+        self._observe_age(envelope)
         return unit
 
     async def _committed(self, unit: UnitOfWork | None) -> None:
@@ -590,6 +586,10 @@ class ConsumerRunner:
         itself = Waiting(topic, envelope.stream, envelope.version)
         wanted = [one for one in (*envelope.prerequisites, itself) if one.topic in topics]
         return await missing_prerequisite(connection, self._waits_for, wanted)
+
+    def _observe_age(self, envelope: Envelope) -> None:
+        age = datetime.now(UTC) - envelope.time
+        PROJECTION_LAG.labels(self.consumer.name).observe(max(0.0, age.total_seconds()))
 
     # Shared by both ------------------------------------------------------------------------------------------------
 
@@ -687,7 +687,7 @@ class ConsumerRunner:
             partition=received.partition, offset=received.offset, reason=reason,
         )  # fmt: skip
         if poisoned > POISON_LIMIT:
-            self.stopped_by_poison = True
+            CONSUMER_STOPPED.labels(self.consumer.name).set(1)
             self._stopping = True
             self._stop_asked.set()
             _log.error(
@@ -723,7 +723,6 @@ class ConsumerRunner:
         """Apply what can be applied of the waiting keys; say whether any key still waits."""
         async with self._database.read() as connection:
             keys = await drainable_keys(connection, self.consumer.name)
-            await measure(connection, self.consumer.name)
         for key in keys:
             while await self._drain_one(key):
                 pass

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -11,6 +12,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from lms.kernel.metrics import DB_CONNECTION_WAIT
 
 _DEADLOCK = 1213
 _LOCK_TIMEOUT = 1205
@@ -85,7 +88,9 @@ class Database:
 
         The commit is shielded from cancellation; a connection whose task was cancelled is invalidated.
         """
+        asked = time.perf_counter()
         connection = await self.engine.connect()
+        DB_CONNECTION_WAIT.observe(time.perf_counter() - asked)
         try:
             try:
                 await connection.begin()

@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.database import Database, is_contention
 from lms.kernel.decider import C, Decider, E, S
-from lms.kernel.event import Prerequisite, StreamVersion
+from lms.kernel.errors import DomainError
+from lms.kernel.event import Event, Prerequisite, StreamVersion
 from lms.kernel.eventstore import (
     Append,
     Causality,
@@ -29,7 +30,7 @@ from lms.kernel.eventstore import (
 )
 from lms.kernel.failpoints import failpoint
 from lms.kernel.ids import new_id
-from lms.kernel.metrics import COMMAND_CONFLICTS
+from lms.kernel.metrics import COMMAND_CONFLICTS, COMMANDS, EVENTS_APPENDED
 from lms.kernel.projection import Projection, hold_generations, write_views
 
 T = TypeVar("T")
@@ -37,7 +38,13 @@ T = TypeVar("T")
 ATTEMPTS = 12
 """How often a command is decided before its conflict is told to the caller (409)."""
 
+_SERVER_ERROR = 500
+
 _log = structlog.get_logger(__name__)
+
+
+class NothingToDo(Exception):
+    """Raised by a use case that finds that it was done before: it is rolled back, and is no failure."""
 
 
 class Clock(Protocol):
@@ -86,6 +93,7 @@ class UnitOfWork:
         inline: Sequence[type[Projection]],
         now: datetime,
         causality: Causality,
+        tally: Callable[[Event], None] = lambda _: None,
     ) -> None:
         self.connection = connection
         self.store = store
@@ -93,6 +101,8 @@ class UnitOfWork:
         self.causality = causality
         self.written: list[StreamVersion] = []
         self._inline = inline
+        self._tally = tally
+        self._appended: list[Event] = []
         self._after_commit: list[Callable[[], Awaitable[None]]] = []
 
     @property
@@ -167,6 +177,7 @@ class UnitOfWork:
         recorded = await self.store.append(self.connection, appends, self.causality)
         topics = {append.stream: append.topic for append in appends}
         self.written.extend(stream_versions(recorded, topics))
+        self._appended.extend(one.event for one in recorded)
         if self._inline:
             facts = [(one.event, one.envelope) for one in recorded]
             await write_views(self.connection, self._inline, facts, generations)
@@ -177,7 +188,13 @@ class UnitOfWork:
         self._after_commit.append(action)
 
     async def committed(self) -> None:
-        """Run the actions that waited for the commit; a failing one is logged, for the facts already stand."""
+        """Count the facts and run the actions that waited for the commit.
+
+        A failing action is logged, for the facts already stand.
+        """
+        for event in self._appended:
+            EVENTS_APPENDED.labels(event.TYPE).inc()
+            self._tally(event)
         for action in self._after_commit:
             try:
                 await action()
@@ -196,16 +213,18 @@ class Executor:
         *,
         inline: Sequence[type[Projection]] = (),
         on_commit: Callable[[], None] = lambda: None,
+        tally: Callable[[Event], None] = lambda _: None,
     ) -> None:
         self._database = database
         self._store = store
         self._clock = clock
         self._inline = tuple(inline)
         self._on_commit = on_commit
+        self._tally = tally
 
     def unit_of_work(self, connection: AsyncConnection, causality: Causality) -> UnitOfWork:
         """Return a unit of work in a transaction that the caller commits (the consumer runner does)."""
-        return UnitOfWork(connection, self._store, self._inline, self._clock.now(), causality)
+        return UnitOfWork(connection, self._store, self._inline, self._clock.now(), causality, self._tally)
 
     def wake(self) -> None:
         """Say that something was committed which the relay should publish."""
@@ -228,14 +247,24 @@ class Executor:
                     result = await use_case(unit)
                     failpoint("command.before-commit")
             except Exception as error:
-                lost_race = isinstance(error, ConcurrencyConflict) or is_contention(error)
+                race = isinstance(error, ConcurrencyConflict)
+                lost_race = race or is_contention(error)
                 if not lost_race or attempt >= ATTEMPTS:
+                    _count_failure(error, lost_race=lost_race)
                     raise
-                COMMAND_CONFLICTS.inc()
+                COMMAND_CONFLICTS.labels("race" if race else "deadlock").inc()
                 await asyncio.sleep(random.uniform(0, min(0.002 * 2**attempt, 0.1)))  # noqa: S311  # jitter, no secret
                 continue
             failpoint("command.after-commit")
+            COMMANDS.labels("done").inc()
             if unit.written:
                 self._on_commit()
             await unit.committed()
             return result
+
+
+def _count_failure(error: Exception, *, lost_race: bool) -> None:
+    if isinstance(error, NothingToDo):
+        return
+    refused = isinstance(error, DomainError) and error.status < _SERVER_ERROR
+    COMMANDS.labels("conflict" if lost_race else "refused" if refused else "failed").inc()

@@ -34,6 +34,7 @@ import orjson
 import structlog
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -52,7 +53,15 @@ from lms.kernel.health import NotReady, health_router, reachable
 from lms.kernel.idempotency import Claim, Reply, StoredAnswers, canonical_request
 from lms.kernel.ids import new_id
 from lms.kernel.logs import harmless_text, trail
-from lms.kernel.metrics import ACTIVE_CONNECTIONS, DB_POOL_CONNECTIONS, HTTP_DURATION, HTTP_REQUESTS
+from lms.kernel.metrics import (
+    ACTIVE_CONNECTIONS,
+    DB_POOL_CONNECTIONS,
+    HTTP_DURATION,
+    HTTP_REQUESTS,
+    METHODS,
+    OTHER,
+    announce_routes,
+)
 from lms.kernel.migrations import applied, newest
 from lms.kernel.problems import PROBLEM_JSON, Problem, answer_problem, problem_response
 from lms.kernel.settings import KernelSettings, ProcessSettings
@@ -153,6 +162,9 @@ def create_app(process: HttpProcess, routers: Sequence[APIRouter], title: str) -
         app.include_router(health_router({"redis": process.redis.ping, **own}, lambda: _serving(process)))
     for router in routers:
         app.include_router(router)
+    announce_routes(
+        (method, route.path) for route in app.routes if isinstance(route, APIRoute) for method in route.methods or ()
+    )
     return app
 
 
@@ -498,7 +510,7 @@ def _is_problem(message: Message) -> bool:
 
 def _record(scope: Scope, status: int, seconds: float) -> None:
     route = route_template(scope)
-    method = scope["method"]
+    method = scope["method"] if scope["method"] in METHODS else OTHER
     HTTP_DURATION.labels(method, route, str(status)).observe(seconds)
     HTTP_REQUESTS.labels(method, route, str(status)).inc()
     if route not in _PROBES:

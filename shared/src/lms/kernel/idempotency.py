@@ -19,7 +19,7 @@ from sqlalchemy.exc import IntegrityError
 
 from lms.kernel.database import Database, error_number
 from lms.kernel.errors import DomainError, IdempotencyKeyReused, Malformed, Unavailable
-from lms.kernel.execution import CommandContext, Executor, UnitOfWork
+from lms.kernel.execution import CommandContext, Executor, NothingToDo, UnitOfWork
 from lms.kernel.keyring import Cipher, derive_key
 from lms.kernel.metrics import COMMANDS_REPLAYED
 from lms.kernel.schema import idempotency
@@ -69,7 +69,7 @@ class Claim:
         return f"{self.caller}/{self.route}/{self.key}"
 
 
-class _AnsweredBefore(Exception):
+class _AnsweredBefore(NothingToDo):
     """Another request holds the key, and has committed."""
 
 

@@ -28,6 +28,7 @@ SEND_SECONDS = 15.0
 _START_SECONDS = 10.0
 _STOP_SECONDS = 2.0
 _READ_SECONDS = 30.0
+_LOOK_SECONDS = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -192,6 +193,77 @@ async def ends_of(bootstrap_servers: str, topics: Iterable[str]) -> dict[TopicPa
         ]
         ends = await asyncio.wait_for(client.end_offsets(partitions), _READ_SECONDS) if partitions else {}
     return {one: int(offset) for one, offset in ends.items()}
+
+
+class Ends:
+    """Where topics end, and since when a message is there; one connection, opened anew after a failure."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self._client: AIOKafkaConsumer | None = None
+        self._partitions: dict[str, list[TopicPartition]] = {}
+        self._written: dict[TopicPartition, tuple[int, float]] = {}
+
+    async def of(self, topics: Iterable[str]) -> dict[TopicPartition, int]:
+        """Return the offset behind the last message of every partition of the topics."""
+        async with self._connected() as client:
+            missing = [topic for topic in topics if topic not in self._partitions]
+            if missing:
+                cluster = await client._client.fetch_all_metadata()  # noqa: SLF001  # as in `ends_of`
+                for topic in missing:
+                    found = cluster.partitions_for_topic(topic)
+                    if found:
+                        self._partitions[topic] = [TopicPartition(topic, number) for number in sorted(found)]
+            partitions = [one for topic in topics for one in self._partitions.get(topic, ())]
+            ends = await client.end_offsets(partitions) if partitions else {}
+        return {one: int(offset) for one, offset in ends.items()}
+
+    async def written_at(self, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, float]:
+        """Return when the first message from each position on was written, in seconds since 1970.
+
+        Positions behind which nothing comes within a second are left out.
+        """
+        wanted = {one for one, offset in positions.items() if self._written.get(one, (-1, 0.0))[0] != offset}
+        if wanted:
+            async with self._connected() as client:
+                client.assign(sorted(wanted))
+                for one in wanted:
+                    client.seek(one, positions[one])
+                until = time.monotonic() + _LOOK_SECONDS
+                while wanted and time.monotonic() < until:
+                    for one, records in (await client.getmany(*wanted, timeout_ms=200, max_records=1)).items():
+                        self._written[one] = (positions[one], records[0].timestamp / 1000)
+                        wanted.discard(one)
+                        client.pause(one)
+                client.assign([])
+        return {
+            one: self._written[one][1]
+            for one, offset in positions.items()
+            if self._written.get(one, (-1, 0.0))[0] == offset
+        }
+
+    async def close(self) -> None:
+        """Close the connection."""
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(client.stop(), _STOP_SECONDS)
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AIOKafkaConsumer]:
+        if self._client is None:
+            self._client = AIOKafkaConsumer(
+                bootstrap_servers=self._bootstrap_servers,
+                enable_auto_commit=False,
+                fetch_max_bytes=1024 * 1024,
+                max_partition_fetch_bytes=16 * 1024,
+            )
+            await asyncio.wait_for(self._client.start(), _START_SECONDS)
+        try:
+            yield self._client
+        except BaseException:
+            await self.close()
+            raise
 
 
 async def messages_between(

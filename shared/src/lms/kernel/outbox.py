@@ -16,7 +16,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -29,7 +29,7 @@ from lms.kernel.database import Database, is_contention, is_transient
 from lms.kernel.failpoints import failpoint
 from lms.kernel.ids import new_id
 from lms.kernel.kafka import Message, Producer, is_away
-from lms.kernel.metrics import OUTBOX_OLDEST_AGE, OUTBOX_PENDING, RELAYED
+from lms.kernel.metrics import RELAY_FAILURES, RELAY_LEASE, RELAYED
 from lms.kernel.schema import outbox, relay_lease
 
 BATCH = 500
@@ -55,7 +55,6 @@ class Relay:
         self._holder = f"{socket.gethostname()[:30]}.{os.getpid()}.{new_id()[-8:]}"
         self._epoch: int | None = None
         self._renew_at = 0.0
-        self._measure_at = 0.0
         self._wake = asyncio.Event()
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
@@ -91,9 +90,10 @@ class Relay:
                 pause = 0.05
             except LeaseLost:
                 _log.info("the outbox lease went to another copy", holder=self._holder)
-                self._epoch = None
+                self._lost()
                 continue
             except Exception as error:  # noqa: BLE001  # nothing may end the relay: what failed is tried again
+                RELAY_FAILURES.inc()
                 _log.warning(
                     "the outbox relay tries again",
                     reason=str(error)[:300],
@@ -136,7 +136,7 @@ class Relay:
                 if renewed.rowcount:
                     self._renew_at = renew_at
                     return True
-                self._epoch = None
+                self._lost()
             await connection.execute(
                 upsert(relay_lease).values(id=1, holder="", epoch=0, expires_at=func.now(6)).prefix_with("IGNORE")
             )
@@ -151,8 +151,13 @@ class Relay:
                 return False
             self._epoch = int(await connection.scalar(select(relay_lease.c.epoch).where(relay_lease.c.id == 1)) or 0)
             self._renew_at = renew_at
+            RELAY_LEASE.set(1)
             _log.info("this copy relays the outbox", holder=self._holder, epoch=self._epoch)
             return True
+
+    def _lost(self) -> None:
+        self._epoch = None
+        RELAY_LEASE.set(0)
 
     async def _release(self) -> None:
         if self._epoch is None:
@@ -166,22 +171,14 @@ class Relay:
     async def _publish_batch(self) -> int:
         async with self._database.read() as connection:
             rows = (await connection.execute(select(outbox).order_by(outbox.c.position).limit(BATCH))).all()
-            if not rows:
-                OUTBOX_PENDING.labels(self._service).set(0)
-                OUTBOX_OLDEST_AGE.labels(self._service).set(0)
-                return 0
-            if time.monotonic() >= self._measure_at:
-                self._measure_at = time.monotonic() + POLL
-                pending = await connection.scalar(select(func.count()).select_from(outbox))
-                age = datetime.now(UTC) - rows[0].recorded_at.replace(tzinfo=UTC)
-                OUTBOX_PENDING.labels(self._service).set(pending or 0)
-                OUTBOX_OLDEST_AGE.labels(self._service).set(max(0.0, age.total_seconds()))
+        if not rows:
+            return 0
         failpoint("relay.after-read")
         await self._send(rows)
         failpoint("relay.after-publish")
         await self._mark_patiently([row.position for row in rows])
         failpoint("relay.after-mark")
-        RELAYED.labels(self._service).inc(len(rows))
+        RELAYED.inc(len(rows))
         return len(rows)
 
     async def _send(self, rows: Sequence[Any]) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.event import Prerequisite
 from lms.kernel.ids import new_id
-from lms.kernel.metrics import HELD_OLDEST_AGE, PARKED_KEYS
+from lms.kernel.metrics import PARKED_EVENTS, PARKED_KEYS, PARKED_OLDEST_AGE
 from lms.kernel.schema import consumer_versions, outbox, parked_events, parked_keys
 
 Kind = Literal["poison", "gap", "held", "retry"]
@@ -217,13 +217,17 @@ async def measure(connection: AsyncConnection, consumer: str) -> None:
     )
     found: dict[str, Any] = {row.kind: row for row in rows}
     for kind in KINDS:
+        age = timedelta()
+        if kind in found:
+            age = datetime.now(UTC) - found[kind].since.replace(tzinfo=UTC)
         PARKED_KEYS.labels(consumer, kind).set(found[kind].parked if kind in found else 0)
-    age = timedelta()
-    if "held" in found:
-        age = datetime.now(UTC) - found["held"].since.replace(tzinfo=UTC)
-    HELD_OLDEST_AGE.labels(consumer).set(age.total_seconds())
-    if age > HELD_ALERT:
-        _log.warning("a key is held for long: a fact that it rests on does not come", consumer=consumer)
+        PARKED_OLDEST_AGE.labels(consumer, kind).set(max(0.0, age.total_seconds()))
+        if kind == "held" and age > HELD_ALERT:
+            _log.warning("a key is held for long: a fact that it rests on does not come", consumer=consumer)
+    waiting = await connection.scalar(
+        select(func.count()).select_from(parked_events).where(parked_events.c.consumer == consumer)
+    )
+    PARKED_EVENTS.labels(consumer).set(waiting or 0)
 
 
 def _event(row: Any) -> ParkedEvent:

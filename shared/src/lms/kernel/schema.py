@@ -193,6 +193,17 @@ skipped_events = Table(
 )
 """Messages that a person gave up for a consumer (`lms dlq skip`): a rebuild passes them over, as the consumer did."""
 
+verifications = Table(
+    "verifications",
+    metadata,
+    Column("check_", name(120), primary_key=True),
+    Column("examined", BigInteger, nullable=False),
+    Column("faults", Integer, nullable=False),
+    Column("checked_at", instant(), nullable=False),
+    **_TABLE,
+)
+"""What the last verification found, a row for each check; the metrics of drift are read from here."""
+
 view_generations = Table(
     "view_generations",
     metadata,

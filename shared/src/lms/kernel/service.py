@@ -17,6 +17,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import timedelta
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ from lms.kernel.ids import new_id
 from lms.kernel.kafka import Gone, Producer, Topic, declare
 from lms.kernel.keyring import Keyring
 from lms.kernel.logs import configure as configure_logs
+from lms.kernel.measurement import Measure, measure_event_loop, measure_stores
+from lms.kernel.metrics import BUILD, JOB_RUNS, announce_commands
 from lms.kernel.migrations import migrate
 from lms.kernel.outbox import Relay
 from lms.kernel.projection import Projection
@@ -50,7 +53,7 @@ from lms.kernel.rebuild import Busy, NotAView, Progress, Unreadable, rebuild, vi
 from lms.kernel.schema import job_leases
 from lms.kernel.settings import BadSettings, KernelSettings, ProcessSettings, load
 from lms.kernel.tracing import configure as configure_tracing
-from lms.kernel.verify import Invariant, verify
+from lms.kernel.verify import Invariant, keep, keep_only, verification_is_due, verify
 
 _log = structlog.get_logger(__name__)
 
@@ -75,7 +78,8 @@ class Service:
     `checks` are more parts of
     /health, each given the process; `wrap` puts layers around the HTTP application, given the settings; `on_start` and
     `on_stop` are given the process. `examples` hold one instance of each event, for the
-    contracts. `invariants` are rules of its own that `lms verify` checks.
+    contracts. `invariants` are rules of its own that `lms verify` checks. `measures` bring its own gauges up to date,
+    and `tally` counts each fact of its own once that is committed.
     """
 
     name: str
@@ -94,6 +98,8 @@ class Service:
     checks: "Mapping[str, Callable[[Any], Awaitable[None]]]" = field(default_factory=dict)
     wrap: "Callable[[ASGIApp, Any], ASGIApp] | None" = None
     invariants: tuple[Invariant, ...] = ()
+    measures: tuple[Measure, ...] = ()
+    tally: Callable[[Event], None] = field(default=lambda _: None)
     migrations: Path | None = None
 
     @property
@@ -134,6 +140,8 @@ class Process:
     async def start(self, *, worker: bool) -> None:
         """Start the clock and the start-up work; `worker` makes a difference only where there is a database."""
         _log.debug("starting", worker=worker)
+        BUILD.labels(version_of(self.service.name)).set(1)
+        self.spawn(measure_event_loop(), "measure the event loop")
         await self.clock.start()
         if self.service.on_start is not None:
             self.spawn(self._on_start(self.service.on_start), "on start")
@@ -173,13 +181,15 @@ class Runtime(Process):
         self.producer = Producer(settings.kafka_bootstrap_servers, client_id=f"lms-{service.name}")
         self.relay = Relay(self.database, self.producer, service.name)
         self.executor = Executor(
-            self.database, self.store, self.clock, inline=service.inline, on_commit=self._committed
+            self.database, self.store, self.clock, inline=service.inline, on_commit=self._committed, tally=service.tally
         )
         self.keyring = Keyring.of(settings)
         self.runners: list[ConsumerRunner] = []
         self.runners.extend(ConsumerRunner(self, consumer) for consumer in service.consumers)
         self._relays = False
         self._wake_pending = False
+        self._jobs = (*service.jobs, _PURGE, _VERIFY)
+        announce_commands((event.TYPE for event in service.events), (job.name for job in self._jobs))
 
     @property
     def _channel(self) -> str:
@@ -221,7 +231,8 @@ class Runtime(Process):
             self.spawn(self._listen_for_wakes(), "listen for outbox wake-ups")
             for runner in self.runners:
                 self.spawn(runner.run(), f"consumer {runner.consumer.name}")
-            for job in (*self.service.jobs, _PURGE):
+            self.spawn(measure_stores(self), "measure the stores")
+            for job in self._jobs:
                 self.spawn(self._run_job(job), f"job {job.name}")
 
     async def stop(self) -> None:
@@ -245,9 +256,11 @@ class Runtime(Process):
                     finally:
                         renewal.cancel()
                         await self._give_job_back(job.name, holder)
+                    JOB_RUNS.labels(job.name, "done").inc()
             except asyncio.CancelledError:
                 raise
             except Exception:  # noqa: BLE001  # the next run may succeed; a job is harmless to repeat
+                JOB_RUNS.labels(job.name, "failed").inc()
                 _log.warning("a periodic job failed; it runs again", job=job.name, exc_info=True)
             await asyncio.sleep(job.every.total_seconds())
 
@@ -286,7 +299,35 @@ async def _close(*parts: Awaitable[Any]) -> None:
             await asyncio.wait_for(part, 1.0)
 
 
+async def verify_itself(runtime: Runtime) -> None:
+    """Verify the service when that is due, in a process of its own, so that requests do not wait for it."""
+    every = timedelta(hours=runtime.settings.verify_hours)
+    async with runtime.database.read() as connection:
+        if not every or not await verification_is_due(connection, every):
+            return
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", f"lms.{runtime.service.name}.main", "--verify",
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        if await child.wait():
+            _log.error("the service does not verify: run `lms verify` and see docs/runbooks/ProjectionDrift.md")
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+
+
 _PURGE = Job("purge-idempotency", every=timedelta(hours=1), run=purge_idempotency)
+_VERIFY = Job("verification", every=timedelta(minutes=1), run=verify_itself)
+
+
+def version_of(service: str) -> str:
+    """Return the version of a service's package, or the kernel's where it is not installed as one."""
+    for package in (f"lms-{service}", "lms-kernel"):
+        with contextlib.suppress(PackageNotFoundError):
+            return version(package)
+    return "unknown"
 
 
 def process(service: Service, settings: ProcessSettings) -> Process:
@@ -337,9 +378,16 @@ async def operate(service: Service, settings: KernelSettings, *, rebuild_view: s
             for rebuilt in await rebuild(runtime, views, tell):
                 _say("rebuilt", rebuilt)
         else:
+            os.nice(10)  # the service itself comes first
+            checks: list[str] = []
             async for check in verify(runtime, tell):
                 _say("check", check)
+                async with runtime.database.transaction() as connection:
+                    await keep(connection, check)
+                checks.append(check.name)
                 sound = sound and not check.faults
+            async with runtime.database.transaction() as connection:
+                await keep_only(connection, checks)
         _say("finished", sound)
     except (NotAView, Busy, Unreadable, UnknownEventType, Gone, OSError, DBAPIError, KafkaError) as error:
         _say("failed", f"{type(error).__name__}: {error}")

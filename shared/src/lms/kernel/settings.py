@@ -85,6 +85,7 @@ class KernelSettings(ProcessSettings):
 
     URLs have the form `mysql://user:password@host:port/schema`. `migration_database_url` belongs to a user who may
     change tables, and is needed only by `--migrate`. `encryption_key_previous` is set while keys are re-wrapped.
+    `verify_hours` is how often the service verifies itself; 0: never, somebody else runs `--verify`.
     """
 
     database_url: SecretStr = Field(validation_alias="DATABASE_URL")
@@ -96,6 +97,7 @@ class KernelSettings(ProcessSettings):
         None, validation_alias="ENCRYPTION_KEY_PREVIOUS"
     )
     keyring_database_url: SecretStr | None = Field(None, validation_alias="KEYRING_DATABASE_URL")
+    verify_hours: int = Field(24, validation_alias="LMS_VERIFY_HOURS", ge=0)
 
     def migration_url(self) -> str:
         """Return the URL to migrate with: MIGRATION_DATABASE_URL, else DATABASE_URL."""

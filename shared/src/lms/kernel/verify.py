@@ -17,12 +17,14 @@ never just work under way. The checks are
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import CHAR, Column, Select, String, Table, and_, cast, false, func, or_, select
+from sqlalchemy import CHAR, Column, Select, String, Table, and_, cast, delete, false, func, or_, select
 from sqlalchemy.dialects.mysql import INTEGER
+from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.consistency import HEADER as CONSISTENCY_TOKEN
@@ -36,7 +38,7 @@ from lms.kernel.idempotency import stored_replies
 from lms.kernel.kafka import ends_of, messages_between
 from lms.kernel.projection import Projection
 from lms.kernel.rebuild import Heard, RebuildingRuntime, Tell, compare, views_of
-from lms.kernel.schema import consumer_offsets, consumer_versions, events, outbox, parked_keys
+from lms.kernel.schema import consumer_offsets, consumer_versions, events, outbox, parked_keys, verifications
 from lms.kernel.versions import Seen, Verdict, judge_position
 
 NAMED = 20
@@ -106,8 +108,37 @@ Invariant = Callable[[Evidence], AsyncIterator[str]]
 """A rule of a service's own: it yields each breach as a sentence, and is shown under the function's name."""
 
 
+def check_name(invariant: Invariant) -> str:
+    """Return the name under which an invariant is shown."""
+    return invariant.__name__.replace("_", " ")
+
+
 class VerifyingRuntime(RebuildingRuntime, Protocol):
     """What is needed of a process; it need not have been started."""
+
+
+async def keep(connection: AsyncConnection, check: Check) -> None:
+    """Write down what a check found, in place of what it found before: the metrics of drift are read from there."""
+    statement = upsert(verifications).values(
+        check_=check.name, examined=check.examined, faults=check.faults, checked_at=datetime.now(UTC)
+    )
+    found = statement.inserted
+    await connection.execute(
+        statement.on_duplicate_key_update(examined=found.examined, faults=found.faults, checked_at=found.checked_at)
+    )
+
+
+async def keep_only(connection: AsyncConnection, checks: Collection[str]) -> None:
+    """Forget what was found by checks that are made no more."""
+    await connection.execute(delete(verifications).where(verifications.c.check_.not_in(sorted(checks))))
+
+
+async def verification_is_due(connection: AsyncConnection, every: timedelta) -> bool:
+    """Say whether the oldest check, or without any the log's first fact, is older than that."""
+    since = await connection.scalar(select(func.min(verifications.c.checked_at)))
+    if since is None:
+        since = await connection.scalar(select(events.c.recorded_at).order_by(events.c.global_position).limit(1))
+    return since is not None and datetime.now(UTC) - since.replace(tzinfo=UTC) > every
 
 
 async def verify(runtime: VerifyingRuntime, tell: Tell, *, rest_seconds: float = REST_SECONDS) -> AsyncIterator[Check]:
@@ -123,7 +154,7 @@ async def verify(runtime: VerifyingRuntime, tell: Tell, *, rest_seconds: float =
             await _consumer(check, connection, bootstrap, consumer)
         yield check
     for invariant in runtime.service.invariants:
-        check = Check(invariant.__name__.replace("_", " "))
+        check = Check(check_name(invariant))
         async with database.snapshot() as connection:
             evidence = Evidence(connection, runtime.store, bootstrap, runtime.settings)
             async for breach in invariant(evidence):

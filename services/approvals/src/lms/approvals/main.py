@@ -9,6 +9,7 @@ from lms.approvals.consumers import CASES, FACTS, REROUTING
 from lms.approvals.decider import CASE
 from lms.approvals.events import EVENTS, EXAMPLES, TOPIC
 from lms.approvals.invariants import INVARIANTS
+from lms.approvals.measures import count_open_cases
 from lms.approvals.projections.approver_inbox import ApproverInbox
 from lms.kernel.service import Job, Service, run
 
@@ -23,6 +24,7 @@ SERVICE = Service(
     routers=(router,),
     jobs=(Job("rerouting", every=timedelta(seconds=5), run=reroute_daily),),
     invariants=INVARIANTS,
+    measures=(count_open_cases,),
     migrations=Path(__file__).parents[3] / "migrations",
 )
 

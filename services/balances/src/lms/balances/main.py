@@ -9,6 +9,7 @@ from lms.balances.consumers import ACCOUNTS, FACTS, LIFE_OF_REQUEST
 from lms.balances.decider import LEAVE_ACCOUNT, LEAVE_TYPE, POLICY
 from lms.balances.events import EVENTS, EXAMPLES
 from lms.balances.invariants import INVARIANTS
+from lms.balances.measures import measure_accruals
 from lms.balances.projections import INLINE
 from lms.balances.settings import Settings
 from lms.kernel.service import Job, Service, run
@@ -25,6 +26,7 @@ SERVICE = Service(
     routers=ROUTERS,
     jobs=(Job("accruals", every=timedelta(seconds=1), run=run_accruals),),
     invariants=INVARIANTS,
+    measures=(measure_accruals,),
     migrations=Path(__file__).parents[3] / "migrations",
 )
 

@@ -15,10 +15,14 @@ from sqlalchemy import Column, Date, Integer, MetaData, Table, select, update
 from sqlalchemy.dialects.mysql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lms.kernel.metrics import CACHE_LOOKUPS, announce_cache
 from lms.kernel.schema import instant, name
 
 EVERYWHERE = "*"
 """The claim of a policy for all locations."""
+
+CACHE = "balances"
+announce_cache(CACHE)
 
 _log = structlog.get_logger(__name__)
 _metadata = MetaData()
@@ -140,8 +144,10 @@ async def cached(redis: Redis, key: str) -> bytes | None:
     try:
         found = await redis.get(key)
     except (RedisError, OSError, TimeoutError) as error:
+        CACHE_LOOKUPS.labels(CACHE, "away").inc()
         _log.debug("no cached balance: Redis is away", reason=str(error)[:200])
         return None
+    CACHE_LOOKUPS.labels(CACHE, "miss" if found is None else "hit").inc()
     return found.encode() if isinstance(found, str) else found
 
 

@@ -12,6 +12,7 @@ from lms.directory.commands.imports import run_imports
 from lms.directory.commands.privacy import reapply_erasures
 from lms.directory.decider import DECIDERS
 from lms.directory.events import EVENTS, EXAMPLES, TOPIC
+from lms.directory.measures import count_employees
 from lms.directory.projections import PROJECTIONS
 from lms.directory.settings import Settings
 from lms.kernel.service import Job, Runtime, Service, run
@@ -60,6 +61,7 @@ SERVICE = Service(
         Job("prune", every=timedelta(hours=1), run=prune),
     ),
     on_start=prepare,
+    measures=(count_employees,),
     migrations=Path(__file__).parents[3] / "migrations",
 )
 

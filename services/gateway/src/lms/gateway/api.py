@@ -23,6 +23,7 @@ from lms.gateway.settings import Settings
 from lms.kernel.auth import Caller, TokenVerifier
 from lms.kernel.errors import DomainError, Forbidden, NotFound, TooLarge, Unauthenticated
 from lms.kernel.http import RequestTrail
+from lms.kernel.metrics import announce_routes
 from lms.kernel.problems import problem_response
 from lms.kernel.service import Process
 from lms.kernel.tracing import current_traceparent
@@ -191,6 +192,7 @@ class SentOn:
         self._verifier = verifier
         self._settings = settings
         self._limiter = Limiter(process.redis, settings)
+        announce_routes((method, f"{routes.API}{one}") for one in routes.SERVICES for method in ("GET", "POST"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

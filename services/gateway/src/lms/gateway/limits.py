@@ -93,6 +93,8 @@ class Limiter:
         self._programs = Policy("service-accounts", settings.rate_limit_service_accounts, window)
         self._script = redis.register_script(SCRIPT)
         self._away_until = 0.0
+        for policy in (self._anonymous, self._people, self._programs):
+            LIMITED.labels(policy.name)
 
     async def count(self, caller: Caller | None, address: str) -> tuple[Policy, Verdict] | None:
         """Count one request; None where there is no limit, or while Redis is away."""

@@ -18,8 +18,8 @@ from yarl import URL
 
 from lms.kernel.errors import DomainError, Unavailable
 
-RETRIED = Counter("gateway_retries_total", "Requests sent again to another copy", ("service", "cause"))
-EJECTED = Counter("gateway_ejections_total", "Copies left out because they could not be reached", ("service",))
+RETRIED = Counter("gateway_retries_total", "Requests sent again to another copy", ("upstream", "cause"))
+EJECTED = Counter("gateway_ejections_total", "Copies left out because they could not be reached", ("upstream",))
 
 FIRST_EJECTION = 0.5
 LONGEST_EJECTION = 5.0
@@ -136,6 +136,9 @@ class Rotation:
     def __init__(self, service: str, urls: Iterable[str]) -> None:
         self.service = service
         self.copies = [Copy(url) for url in urls]
+        EJECTED.labels(service)
+        for cause in ("unreachable", "broken"):
+            RETRIED.labels(service, cause)
         self._turn = 0
 
     def order(self, now: float) -> list[Copy]:

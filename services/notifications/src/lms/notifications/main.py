@@ -8,6 +8,7 @@ from lms.notifications.api import router
 from lms.notifications.commands.mailing import send_due
 from lms.notifications.consumers import FACTS, TELLING
 from lms.notifications.invariants import INVARIANTS
+from lms.notifications.measures import count_unsent_mails
 from lms.notifications.settings import Settings
 
 SERVICE = Service(
@@ -17,6 +18,7 @@ SERVICE = Service(
     routers=(router,),
     jobs=(Job("mail", every=timedelta(seconds=1), run=send_due),),
     invariants=INVARIANTS,
+    measures=(count_unsent_mails,),
     migrations=Path(__file__).parents[3] / "migrations",
 )
 

@@ -30,6 +30,7 @@ from sqlalchemy.dialects.mysql import LONGTEXT
 from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lms.kernel.metrics import CACHE_LOOKUPS, announce_cache
 from lms.kernel.schema import instant, name
 from lms.notifications.decider import Kind, Notice
 
@@ -81,6 +82,9 @@ preferences = Table(
     Column("version", Integer, nullable=False),
     Column("mail_off", LONGTEXT, nullable=False),
 )
+
+CACHE = "unread"
+announce_cache(CACHE)
 
 UNREAD_SECONDS = 3600
 """How long a count is kept; it never outlives a change of the inbox."""
@@ -187,8 +191,12 @@ async def count_unread(connection: AsyncConnection, redis: Redis, employee_id: s
     changes = await connection.scalar(select(inboxes.c.changes).where(inboxes.c.employee_id == employee_id))
     key = f"lms:notifications:unread:{employee_id}:{changes or 0}"
     kept = None
-    with contextlib.suppress(RedisError, OSError):
+    try:
         kept = await redis.get(key)
+        looked = "miss" if kept is None else "hit"
+    except (RedisError, OSError):
+        looked = "away"
+    CACHE_LOOKUPS.labels(CACHE, looked).inc()
     if kept is not None:
         return int(kept)
     counted = await connection.scalar(
@@ -321,6 +329,12 @@ async def counted(connection: AsyncConnection, statuses: Sequence[str]) -> dict[
     )
     found = {row.status: int(row.n) for row in rows}
     return {status: found.get(status, 0) for status in statuses}
+
+
+async def waits_since(connection: AsyncConnection) -> datetime | None:
+    """Return when the oldest mail that is still to be sent was made, business time; None if none is."""
+    found = await connection.scalar(select(func.min(mails.c.created_at)).where(mails.c.status == "pending"))
+    return None if found is None else found.replace(tzinfo=UTC)
 
 
 def _in(seconds: float) -> Any:

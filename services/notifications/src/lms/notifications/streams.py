@@ -3,7 +3,7 @@
 Faust may repeat or, after a crash, skip what it works on (docs/adr/0012), so that nothing rests on it. A timer looks
 into MySQL for what still waits, and pure functions say who is due to be told; an agent tells them. The rows are made
 once for each person, cause and channel, whatever is repeated; what was skipped is still due when the timer looks again.
-No table of Faust's is used.
+No table of Faust's is used. The process answers `/livez`, `/readyz`, `/health` and `/metrics`, and nothing else.
 """
 
 import argparse
@@ -19,9 +19,10 @@ from faust.types import StreamT
 from pydantic import TypeAdapter
 
 from lms.kernel.execution import UnitOfWork
+from lms.kernel.http import create_app
 from lms.kernel.kafka import Topic, declare
 from lms.kernel.logs import configure as configure_logs
-from lms.kernel.service import Runtime, Service
+from lms.kernel.service import HttpServer, Runtime, Service
 from lms.kernel.settings import BadSettings, load
 from lms.notifications import store
 from lms.notifications.commands.telling import tell, waiting
@@ -105,6 +106,8 @@ async def serve(settings: Settings, name: str = NAME) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     runtime = Runtime(Service(name=name, settings=Settings), settings)
     await runtime.start(worker=False)
+    server = HttpServer(create_app(runtime, (), title=f"LMS {name}"), settings.host, settings.port)
+    await server.start()
     app = build(runtime, name)
     app.finalize()
     running = asyncio.create_task(_run(app))
@@ -119,6 +122,7 @@ async def serve(settings: Settings, name: str = NAME) -> int:
         _log.error("the streams broke, and begin anew", reason=repr(reason)[:300])
     with contextlib.suppress(Exception):
         await asyncio.wait_for(app.stop(), STOP_SECONDS)
+    await server.stop()
     with contextlib.suppress(Exception):
         await asyncio.wait_for(runtime.stop(), 1.0)
     return int(gave_up)

@@ -8,6 +8,7 @@ from lms.requests.consumers import FACTS, PROCESS
 from lms.requests.decider import BOOK
 from lms.requests.events import EVENTS, EXAMPLES, TOPIC
 from lms.requests.invariants import INVARIANTS
+from lms.requests.measures import announce_leave_types, tally
 from lms.requests.projections.leave_requests import LeaveRequests
 
 SERVICE = Service(
@@ -20,6 +21,8 @@ SERVICE = Service(
     consumers=(FACTS, PROCESS),
     routers=ROUTERS,
     invariants=INVARIANTS,
+    measures=(announce_leave_types,),
+    tally=tally,
     migrations=Path(__file__).parents[3] / "migrations",
 )
 

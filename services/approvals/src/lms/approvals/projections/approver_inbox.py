@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     and_,
     exists,
+    func,
     or_,
     select,
     tuple_,
@@ -241,6 +242,17 @@ async def open_cases(connection: AsyncConnection, concerning: Collection[str] | 
         statement = statement.where(or_(cases.c.employee_id.in_(people), asked))
     rows = await connection.execute(statement.order_by(cases.c.request_id, cases.c.revision))
     return [_read(row, ()) for row in rows]
+
+
+async def waiting(connection: AsyncConnection) -> tuple[int, datetime | None]:
+    """Return how many cases wait for a decision, and since when the first of them does."""
+    found = await connection.execute(
+        select(func.count(), func.min(cases.c.opened_at)).where(
+            live(cases, ApproverInbox.name), cases.c.status == "pending"
+        )
+    )
+    count, since = found.one()
+    return int(count), None if since is None else since.replace(tzinfo=UTC)
 
 
 async def _with_assignees(connection: AsyncConnection, rows: list[Any]) -> list[CaseRow]:

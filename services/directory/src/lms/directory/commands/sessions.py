@@ -14,6 +14,7 @@ from typing import Literal
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from prometheus_client import Counter
 
 from lms.directory import store
 from lms.directory.projections import employees
@@ -27,6 +28,10 @@ FREE_FAILURES = 5
 
 LONGEST_LOCK = timedelta(minutes=15)
 FORGET_ATTEMPTS_AFTER = timedelta(days=1)
+
+SIGN_INS = Counter("sign_ins_total", "Attempts to sign in with a password, by what came of them", ("outcome",))
+for _outcome in ("right", "wrong", "locked"):
+    SIGN_INS.labels(_outcome)
 
 _hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 _NOBODYS_HASH = _hasher.hash(secrets.token_urlsafe(16))
@@ -79,10 +84,16 @@ async def sign_in(
     and forgotten when it was right. Raises TooManyAttempts and WrongCredentials.
     """
     account = emails.hmac_of(email)
-    found = await executor.run(lambda uow: _begin_attempt(uow, account))
+    try:
+        found = await executor.run(lambda uow: _begin_attempt(uow, account))
+    except TooManyAttempts:
+        SIGN_INS.labels("locked").inc()
+        raise
     right = await asyncio.to_thread(_verify, _NOBODYS_HASH if found is None else found[1], password)
     if found is None or not right:
+        SIGN_INS.labels("wrong").inc()
         raise WrongCredentials("The e-mail address or the password is wrong.")
+    SIGN_INS.labels("right").inc()
     return await executor.run(lambda uow: _begin_session(uow, account, found[0], lifetime))
 
 

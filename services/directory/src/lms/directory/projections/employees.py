@@ -304,6 +304,12 @@ async def find(
     return [_row(row) for row in await connection.execute(statement)]
 
 
+async def count(connection: AsyncConnection) -> int:
+    """Return how many people there are."""
+    known = select(func.count()).select_from(employees).where(live(employees, Employees.name))
+    return int(await connection.scalar(known) or 0)
+
+
 async def one(connection: AsyncConnection, employee_id: str, today: date) -> EmployeeRow | None:
     """Return one employee."""
     found = await connection.execute(_rows(today).where(employees.c.employee_id == employee_id))

@@ -16,7 +16,7 @@ from aiosmtplib import (
     SMTPRecipientsRefused,
     SMTPResponseException,
 )
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.failpoints import failpoint
@@ -30,7 +30,8 @@ from lms.notifications.settings import Settings
 from lms.notifications.store import Mail
 
 MAILS = Counter("notification_mails_total", "Attempts to send a mail, by what came of it", ("outcome",))
-WAITING = Gauge("notification_mails_unsent", "Mails that were not sent, by state", ("status",))
+for _outcome in ("sent", "postponed", "failed", "dropped"):
+    MAILS.labels(_outcome)
 
 BATCH = 20
 _TLS_PORT = 465
@@ -51,9 +52,6 @@ async def send_due(runtime: Runtime) -> None:
     """Send the mails that are due; several processes may do so side by side."""
     while await _send_batch(runtime):
         pass
-    async with runtime.database.read() as connection:
-        for status, count in (await store.counted(connection, ("pending", "failed"))).items():
-            WAITING.labels(status).set(count)
 
 
 async def _send_batch(runtime: Runtime) -> bool:

@@ -9,7 +9,7 @@ from lms.kernel.event import Envelope
 from lms.kernel.execution import UnitOfWork
 from lms.kernel.ids import new_id
 from lms.notifications import store
-from lms.notifications.decider import HR, Known, Notice, Telling, Waiting, channels, notices
+from lms.notifications.decider import HR, KINDS, Known, Notice, Telling, Waiting, channels, notices
 from lms.notifications.projections.cases import case_of, waiting_for_approvers
 from lms.notifications.projections.people import erased_among, everybody_in_hr
 from lms.notifications.projections.revisions import asked_for
@@ -17,6 +17,9 @@ from lms.notifications.store import Preferences
 from lms.notifications.upstream import CaseClosed, CaseOpened, CaseReassigned, EmployeeErased, StepApproved
 
 TOLD = Counter("notifications_told_total", "Inbox entries and mails that were made", ("kind", "channel"))
+for _kind in KINDS:
+    for _channel in channels(_kind, frozenset()):
+        TOLD.labels(_kind, _channel)
 
 
 async def tell_of(uow: UnitOfWork, fact: Telling, envelope: Envelope) -> None:

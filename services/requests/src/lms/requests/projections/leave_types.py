@@ -149,6 +149,14 @@ async def find(connection: AsyncConnection, leave_type: str) -> KnownType | None
     )
 
 
+async def known_types(connection: AsyncConnection) -> list[str]:
+    """Return the slugs of all leave types, in alphabetical order."""
+    found = (
+        select(leave_types.c.leave_type).where(live(leave_types, LeaveTypes.name)).order_by(leave_types.c.leave_type)
+    )
+    return list((await connection.execute(found)).scalars())
+
+
 async def reason_readers(connection: AsyncConnection) -> dict[str, frozenset[str]]:
     """Return for each leave type the roles that may read the reasons of its requests."""
     rows = await connection.execute(

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from lms.cli.home import Home
-from lms.cli.servers import SCHEMAS, schemas_and_users
+from lms.cli.servers import EXPORTER, SCHEMAS, schemas_and_users
 from lms.cli.system import ADMIN_EMAIL, LOADER
 from lms.kernel.auth import public_key_of
 
@@ -33,6 +33,7 @@ def environment(home: Home) -> dict[str, str]:
         "REDIS_PASSWORD": home.secret("redis"),
         "MYSQL_ROOT_PASSWORD": home.secret("mysql:root"),
         "MYSQL_MIGRATOR_PASSWORD": home.secret("mysql:lms_migrator"),
+        "MYSQL_EXPORTER_PASSWORD": home.secret(f"mysql:{EXPORTER}"),
         **{f"MYSQL_{one.upper()}_PASSWORD": home.secret(f"mysql:lms_{one}") for one in SCHEMAS},
         "ADMIN_EMAIL": ADMIN_EMAIL,
         "ADMIN_PASSWORD": home.secret("demo", 12),

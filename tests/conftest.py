@@ -50,7 +50,7 @@ def test_home() -> Path:
 @pytest.fixture(scope="session")
 async def servers(test_home: Path) -> AsyncIterator[System]:
     """Kafka, MySQL and Redis; the services are configured and not started."""
-    system = System(test_home, copies=2, environment="test", extra_sql=())
+    system = System(test_home, copies=2, environment="test", extra_sql=(), kafka_metrics=True)
     system.extra_sql = _sql_of_the_tester(system.home.secret(f"mysql:{TESTER}"))
     system.configure()
     try:

@@ -57,9 +57,15 @@ def up(
     *,
     detach: Annotated[bool, typer.Option("--detach", help="Return once everything is up.")] = False,
     port: Annotated[int, typer.Option(help="The gateway's port; another is taken when it is not free.")] = GATEWAY_PORT,
+    monitoring: Annotated[bool, typer.Option("--monitoring", help="Prometheus and Alertmanager too.")] = False,
 ) -> None:
     """Start Kafka, the database, Redis and every service; load the demo company at the first start."""
-    system = System(home, gateway_port=port, tell=lambda text: console.print(f"[dim]· {text}[/dim]"))
+    system = System(
+        home,
+        gateway_port=port,
+        kafka_metrics=monitoring,
+        tell=lambda text: console.print(f"[dim]· {text}[/dim]"),
+    )
     if system.supervisor.running():
         console.print(f"The system in {system.home.folder} runs already.")
         _show(system.status())
@@ -68,6 +74,8 @@ def up(
     try:
         asyncio.run(system.up())
         _load_demo(system)
+        if monitoring:
+            asyncio.run(system.start_monitoring())
     except (Missing, DidNotStart, demo.LoadFailed, RuntimeError) as error:
         system.down()
         raise _fail(str(error)) from error
@@ -152,6 +160,8 @@ def _show(found: dict[str, Any]) -> None:
         console.print(people)
         console.print(f"Everybody's password: [bold]{found['demo']['password']}[/bold]")
     console.print(f"URL: [bold]{found['url']}[/bold]   API: {found['url']}/docs   Mails: {found['mail']}")
+    if found["monitoring"]:
+        console.print(f"Prometheus: [bold]{found['monitoring']}[/bold]")
 
 
 @app.command()

@@ -27,7 +27,11 @@ from redis.asyncio import Redis
 from lms.cli.home import Home
 
 KAFKA_VERSION = "4.1.0"
+JMX_VERSION = "1.0.1"
 SCHEMAS = ("directory", "requests", "balances", "approvals", "audit", "notifications")
+EXPORTER = "lms_exporter"
+"""The database user that reads the server's counters for Prometheus, and no row."""
+
 KEYRING_READERS = ("requests", "balances", "approvals", "notifications")
 
 _KEYRING = "keyring"
@@ -76,6 +80,10 @@ def schemas_and_users(password: Callable[[str], str], host: str) -> list[str]:
     statements.append(f"CREATE DATABASE IF NOT EXISTS `{_AUDIT_LOG}`;")
     statements.append(f"GRANT ALL ON `{_AUDIT_LOG}`.* TO 'lms_migrator'@'{host}';")
     statements.append(f"GRANT SELECT, INSERT ON `{_AUDIT_LOG}`.* TO 'lms_audit'@'{host}';")
+    statements += [
+        *_user(EXPORTER, password, host),
+        f"GRANT PROCESS, REPLICATION CLIENT ON *.* TO '{EXPORTER}'@'{host}';",
+    ]
     return statements + [f"GRANT SELECT ON `{_KEYRING}`.* TO 'lms_{one}'@'{host}';" for one in KEYRING_READERS]
 
 
@@ -86,7 +94,8 @@ def _user(user: str, password: Callable[[str], str], host: str) -> list[str]:
     ]
 
 
-def _program(*names: str, package: str) -> str:
+def program(*names: str, package: str) -> str:
+    """Return the path of the first of the programs that is installed. Raises Missing, which names the package."""
     for name in names:
         found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
         if found:
@@ -94,7 +103,8 @@ def _program(*names: str, package: str) -> str:
     raise Missing(f"{names[0]} is not installed; run: sudo apt-get install {package}")
 
 
-def _private(path: Path, text: str) -> None:
+def private_file(path: Path, text: str) -> None:
+    """Write a file that its owner alone may read."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
@@ -111,7 +121,7 @@ class RedisServer:
         self.port = self.home.port("redis")
         self._configuration = self.home.folder / "redis.conf"
         self.command = [
-            _program("redis-server", "valkey-server", package="redis-server"),
+            program("redis-server", "valkey-server", package="redis-server"),
             str(self._configuration),
         ]
 
@@ -124,7 +134,7 @@ class RedisServer:
         """Write the configuration."""
         data = self.home.folder / "redis"
         data.mkdir(exist_ok=True)
-        _private(
+        private_file(
             self._configuration,
             f"bind 127.0.0.1\nport {self.port}\nrequirepass {self.home.secret('redis')}\ndir {data}\n"
             "appendonly yes\nappendfsync everysec\nsave 900 1\nmaxmemory 256mb\nmaxmemory-policy allkeys-lru\n",
@@ -155,7 +165,7 @@ class MySQLServer:
         short = len(str(self._init)) < _LONGEST_INIT_PATH
         self._socket_folder = self._init.parent if short else self.home.run
         self._as = ["--user=mysql"] if os.geteuid() == 0 else []
-        self._server = _program("mariadbd", "mysqld", package="mariadb-server")
+        self._server = program("mariadbd", "mysqld", package="mariadb-server")
         self.command = [
             self._server,
             "--no-defaults",
@@ -192,7 +202,7 @@ class MySQLServer:
         """Make the data folder once, and the init file at every start."""
         self._init.parent.mkdir(exist_ok=True)
         self._init.parent.chmod(0o700)
-        _private(self._init, "\n".join(self._statements()) + "\n")
+        private_file(self._init, "\n".join(self._statements()) + "\n")
         if not (self._data / "mysql").exists():
             shutil.rmtree(self._data, ignore_errors=True)
             self._data.mkdir()
@@ -205,7 +215,7 @@ class MySQLServer:
             command = [self._server, "--no-defaults", *self._as, "--initialize-insecure", f"--datadir={self._data}"]
         else:
             command = [
-                _program("mariadb-install-db", "mysql_install_db", package="mariadb-server"),
+                program("mariadb-install-db", "mysql_install_db", package="mariadb-server"),
                 "--no-defaults",
                 *self._as,
                 f"--datadir={self._data}",
@@ -282,9 +292,13 @@ class MailServer:
 
 @dataclass
 class KafkaServer:
-    """One Kafka node in KRaft mode, from the jars of Maven Central."""
+    """One Kafka node in KRaft mode, from the jars of Maven Central.
+
+    With `metrics` it has Prometheus's JMX exporter inside, which listens on `metrics_port`.
+    """
 
     home: Home
+    metrics: bool = False
     name: str = "kafka"
 
     def __post_init__(self) -> None:
@@ -292,13 +306,16 @@ class KafkaServer:
         self._controller_port = self.home.port("kafka-controller")
         self._properties = self.home.folder / "kafka.properties"
         self._data = self.home.folder / "kafka"
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        self._jars = cache / "lms" / f"kafka-{KAFKA_VERSION}"
-        self._java = _program("java", package="default-jre-headless")
+        self.metrics_port = self.home.port("kafka-metrics")
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lms"
+        self._jars = cache / f"kafka-{KAFKA_VERSION}"
+        self._agent = cache / f"jmx-{JMX_VERSION}"
+        self._java = program("java", package="default-jre-headless")
         self.command = [
             self._java,
             "-Xmx512m",
             "-XX:+UseSerialGC",
+            *(self._agent_options() if self.metrics else []),
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
             "-cp",
             f"{self._jars}/*",
@@ -313,7 +330,9 @@ class KafkaServer:
 
     def prepare(self) -> None:
         """Fetch the jars once, format the log folder once, and write the properties."""
-        self._fetch()
+        self._fetch("kafka-pom.xml", self._jars)
+        if self.metrics:
+            self._fetch("jmx-pom.xml", self._agent)
         self._properties.write_text(
             "\n".join(
                 [
@@ -352,14 +371,19 @@ class KafkaServer:
         if done.returncode:
             raise RuntimeError(f"Kafka's log folder could not be formatted: {done.stdout[-800:]}{done.stderr[-800:]}")
 
-    def _fetch(self) -> None:
-        """Copy Kafka's jars from Maven Central into the user's cache, whole or not at all."""
-        if self._jars.exists():
+    def _agent_options(self) -> list[str]:
+        jar = self._agent / f"jmx_prometheus_javaagent-{JMX_VERSION}.jar"
+        configuration = Path(__file__).parents[4] / "deploy" / "prometheus" / "jmx-kafka.yml"
+        return [f"-javaagent:{jar}=127.0.0.1:{self.metrics_port}:{configuration}"]
+
+    def _fetch(self, pom: str, jars: Path) -> None:
+        """Copy the jars of a pom from Maven Central into the user's cache, whole or not at all."""
+        if jars.exists():
             return
-        maven = _program("mvn", package="maven")
-        folder = self._jars.with_name(f"{self._jars.name}.{secrets.token_hex(4)}")
+        maven = program("mvn", package="maven")
+        folder = jars.with_name(f"{jars.name}.{secrets.token_hex(4)}")
         folder.mkdir(parents=True)
-        (folder / "pom.xml").write_text(files("lms.cli").joinpath("kafka-pom.xml").read_text(encoding="utf-8"))
+        (folder / "pom.xml").write_text(files("lms.cli").joinpath(pom).read_text(encoding="utf-8"))
         command = [maven, "-q", "-B", "-f", str(folder / "pom.xml"), "dependency:copy-dependencies"]
         for attempt in (1, 2, 3):
             done = subprocess.run(  # noqa: S603  # our own command
@@ -369,9 +393,9 @@ class KafkaServer:
                 break
             if attempt == 3:  # noqa: PLR2004  # the last of the tries above
                 shutil.rmtree(folder, ignore_errors=True)
-                raise Missing(f"Kafka could not be copied from Maven Central: {done.stdout[-800:]}")
+                raise Missing(f"{jars.name} could not be copied from Maven Central: {done.stdout[-800:]}")
         try:
-            folder.rename(self._jars)
+            folder.rename(jars)
         except OSError:  # another system on this machine was faster
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -85,6 +85,16 @@ class Supervisor:
                 raise RuntimeError(f"supervisord did not start: {done.stdout}{done.stderr}")
             time.sleep(0.05)
 
+    def add(self, programs: list[Program]) -> None:
+        """Supervise further programs, none of them started yet; one that is supervised already is left alone."""
+        known = self.states()
+        new = [program for program in programs if program.name not in known]
+        with self._configuration.open("a", encoding="utf-8") as file:
+            file.writelines("\n" + self._program(program) for program in new)
+        self._call("reloadConfig")
+        for program in new:
+            self._call("addProcessGroup", program.name)
+
     def start_program(self, name: str) -> None:
         """Start a program that is stopped; one that runs is left alone."""
         with contextlib.suppress(xmlrpc.client.Fault):

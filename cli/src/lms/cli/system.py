@@ -6,13 +6,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from lms.cli.home import Home
+from lms.cli.monitoring import DEPLOY, Monitoring
 from lms.cli.servers import SCHEMAS, KafkaServer, MailServer, MySQLServer, RedisServer, Server
 from lms.cli.supervision import NotRunning, Program, Supervisor
 from lms.kernel.auth import public_key_of
@@ -20,6 +21,7 @@ from lms.kernel.auth import public_key_of
 SERVICES = ("directory", "requests", "balances", "approvals", "audit", "notifications", "gateway")
 STREAMS = ("notifications",)
 """Services with a process of their own for Faust, `<service>-streams`."""
+MONITORING = ("prometheus", "alertmanager", "mysql-exporter", "redis-exporter", "node-exporter", "blackbox-exporter")
 GATEWAY_PORT = 8080
 ADMIN_EMAIL = "admin@demo.example"
 LOADER = "demo-loader"
@@ -38,7 +40,7 @@ class System:
     """Starts, watches and stops the processes of one home.
 
     `copies` is how many processes each service runs; `extra` adds environment variables by service name (`*`: all).
-    `environment` is what the services are told: development, or test.
+    `environment` is what the services are told: development, or test. `kafka_metrics` is needed for monitoring.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class System:
         gateway_port: int | None = None,
         extra: Mapping[str, Mapping[str, str]] | None = None,
         extra_sql: tuple[str, ...] = (),
+        kafka_metrics: bool = False,
         tell: Tell = lambda _: None,
     ) -> None:
         self.home = Home.at(folder)
@@ -64,6 +67,8 @@ class System:
         self.mysql: MySQLServer
         self.redis: RedisServer
         self.mail: MailServer
+        self._kafka_metrics = kafka_metrics
+        self.monitoring: Monitoring | None = None
         self.ports: dict[str, int] = {}
 
     # Names --------------------------------------------------------------------------------------------------------
@@ -88,7 +93,7 @@ class System:
         """Choose ports and write every configuration; raises Missing when a program is not installed."""
         self.redis = RedisServer(self.home)
         self.mysql = MySQLServer(self.home, self.extra_sql)
-        self.kafka = KafkaServer(self.home)
+        self.kafka = KafkaServer(self.home, metrics=self._kafka_metrics)
         self.mail = MailServer(self.home)
         for service in SERVICES:
             for program in self.programs_of(service):
@@ -151,6 +156,32 @@ class System:
         await self.migrate()
         await self.start_services()
 
+    async def start_monitoring(self, deploy: Path = DEPLOY, certificates: Sequence[str] = ()) -> Monitoring:
+        """Start Prometheus, Alertmanager and the exporters, with the configuration in `deploy`.
+
+        Raises Missing when one of them is not installed.
+        """
+        services = {one: [self.url_of(program) for program in self.programs_of(one)] for one in SERVICES}
+        for one in STREAMS:
+            services[one].append(self.url_of(f"{one}-streams"))
+        monitoring = Monitoring(
+            self.home, self.kafka, self.mysql, self.redis, self.mail, services, self.url, deploy, certificates
+        )
+        parts = await asyncio.to_thread(monitoring.prepare)
+        self.supervisor.add([Program(part.name, tuple(part.command), 200) for part in parts])
+        for part in parts:
+            self.supervisor.start_program(part.name)
+        await asyncio.gather(*(self._until(part.ready, part.name, _SERVER_SECONDS) for part in parts))
+        self.monitoring = monitoring
+        self._tell(f"Prometheus is at {monitoring.url}, Alertmanager at {monitoring.alertmanager_url}")
+        return monitoring
+
+    def stop_monitoring(self) -> None:
+        """Stop Prometheus, Alertmanager and the exporters; the data stays."""
+        for name in MONITORING:
+            self.supervisor.stop_program(name)
+        self.monitoring = None
+
     async def _until(self, ready: Callable[[], Any], name: str, seconds: float) -> None:
         until = time.monotonic() + seconds
         reason = ""
@@ -188,6 +219,7 @@ class System:
             states = self.supervisor.states()
         except NotRunning:
             return
+        self.stop_monitoring()  # first, or it would tell of what is stopped on purpose
         for service in reversed(SERVICES):
             for program in sorted(states):
                 if program == service or program.startswith(f"{service}-"):
@@ -309,6 +341,7 @@ class System:
         return {
             "url": f"http://127.0.0.1:{ports['gateway']}",
             "mail": f"http://127.0.0.1:{ports['mail']}",
+            "monitoring": f"http://127.0.0.1:{ports['prometheus']}" if "prometheus" in states else None,
             "services": {
                 name: {
                     "state": str(state["statename"]).lower(),
@@ -322,4 +355,4 @@ class System:
         }
 
 
-_SERVERS = frozenset({"kafka", "mysql", "redis"})
+_SERVERS = frozenset({"kafka", "mysql", "redis", *(one for one in MONITORING if one.endswith("exporter"))})

@@ -115,7 +115,7 @@ DRIFT_FAULTS = Gauge("drift_faults", "Faults that the last verification found", 
 DRIFT_EXAMINED = Gauge("drift_examined", "What the last verification looked at", ("check",))
 DRIFT_CHECKED = Gauge("drift_checked_timestamp_seconds", "When the last verification made the check", ("check",))
 
-JOB_RUNS = Counter("job_runs_total", "Runs of a periodic job by this copy", ("job", "outcome"))
+JOB_RUNS = Counter("job_runs_total", "Runs of a periodic job by this copy", ("name", "outcome"))
 GAUGES_MEASURED = Gauge(
     "gauges_measured_timestamp_seconds", "When this copy last brought its gauges of a store up to date", ("part",)
 )

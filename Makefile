@@ -56,5 +56,6 @@ new-service: install ## Make a service that works: NAME=…
 contracts: install ## Write shared/contracts from the producers' models
 	@$(RUN) python scripts/contracts.py
 
-docs: install ## Write the generated parts of docs/
+docs: install ## Write the generated parts of docs/, and the Grafana dashboards
 	@$(RUN) python scripts/diagram.py
+	@$(RUN) python scripts/dashboards.py

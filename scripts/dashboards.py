@@ -6,7 +6,6 @@ SDK; a panel here is a title, what it shows, its unit and its queries.
 """
 
 import itertools
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from grafana_foundation_sdk.models.dashboard import (
     FieldColorModeId,
     Threshold,
     ThresholdsMode,
+    VariableOption,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -69,7 +69,7 @@ OURS = 'job="lms",service="$service"'
 
 
 def requests_row() -> Row:
-    """Rate, errors, duration."""
+    """Return rate, errors, duration."""
     http = "http_requests_total{" + OURS + ',route!~"/livez|/readyz|/health|/metrics"'
     duration = "http_request_duration_seconds_bucket{" + OURS + ',route!~"/livez|/readyz|/health|/metrics"'
     return "Requests", (
@@ -98,7 +98,7 @@ def requests_row() -> Row:
 
 
 def outbox_row() -> Row:
-    """Commands and facts, up to Kafka."""
+    """Return commands and facts, up to Kafka."""
     return "Commands and outbox", (
         Panel("Commands", "Commands per second, by what came of them.", "ops",
               {"{{outcome}}": f"sum by (outcome) (rate(commands_total{{{OURS}}}[$__rate_interval]))"}, stacked=True,
@@ -121,7 +121,7 @@ def outbox_row() -> Row:
 
 
 def consumers_row() -> Row:
-    """From Kafka into the service."""
+    """Return what comes from Kafka into the service."""
     return "Event flow", (
         Panel("Lag in seconds", "How long the oldest unread message is on Kafka.", "s",
               {"{{consumer}}": f"max by (consumer) (consumer_lag_seconds{{{OURS}}})"}, limit=30,
@@ -159,7 +159,7 @@ def consumers_row() -> Row:
 
 
 def soundness_row() -> Row:
-    """Facts, drift and jobs."""
+    """Return facts, drift and jobs."""
     return "Facts, drift and jobs", (
         Panel("Facts", "Facts committed per second, by type.", "ops",
               {"{{type}}": f"sum by (type) (rate(events_appended_total{{{OURS}}}[$__rate_interval]))"}, stacked=True),
@@ -180,7 +180,7 @@ def soundness_row() -> Row:
 
 
 def saturation_row(*, stores: bool) -> Row:
-    """What runs full."""
+    """Return what runs full."""
     panels = [
         Panel("CPU", "Processor seconds per second, by copy: 1 is a whole core.", "percentunit",
               {"{{instance}}": f"rate(process_cpu_seconds_total{{{OURS}}}[$__rate_interval])"}, limit=0.8,
@@ -555,10 +555,8 @@ def page(uid: str, title: str, about: str, rows: Sequence[Row], services: Sequen
     choices = dashboard.CustomVariable("service").label("Service").values(", ".join(services))
     if not only:
         choices = choices.include_all(include_all=True).all_value(".*").multi(multi=True)
-    choices = choices.current(
-        {"text": services[0], "value": services[0], "selected": True} if only
-        else {"text": ["All"], "value": ["$__all"], "selected": True}
-    )  # fmt: skip
+    chosen, value = (services[0], services[0]) if only else ("All", "$__all")
+    choices = choices.current(VariableOption(selected=True, text=chosen, value=value))
     builder = (
         dashboard.Dashboard(title)
         .uid(uid)
@@ -615,4 +613,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

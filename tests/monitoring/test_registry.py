@@ -14,7 +14,9 @@ def collectors() -> dict[str, Any]:
     """Return every metric that the services' code declares, by the name under which it is exposed."""
     services.load()
     importlib.import_module("lms.notifications.streams")
-    ours = {id(one): one for one in REGISTRY._names_to_collectors.values() if hasattr(one, "_labelnames")}
+    ours: dict[int, Any] = {
+        id(one): one for one in REGISTRY._names_to_collectors.values() if hasattr(one, "_labelnames")
+    }
     return {one._name + ("_total" if one._type == "counter" else ""): one for one in ours.values()}
 
 

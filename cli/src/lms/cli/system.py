@@ -26,8 +26,8 @@ GATEWAY_PORT = 8080
 ADMIN_EMAIL = "admin@demo.example"
 LOADER = "demo-loader"
 
-_SERVER_SECONDS = 60.0
-_SERVICE_SECONDS = 60.0
+_SERVER_SECONDS = 180.0
+_SERVICE_SECONDS = 180.0
 
 Tell = Callable[[str], None]
 

@@ -16,7 +16,7 @@ LABELS: dict[str, dict[str, Any]] = _document["labels"]
 METRICS: dict[str, dict[str, Any]] = _document["metrics"]
 FILES: dict[str, dict[str, Any]] = _document["files"]
 
-FROM_SCRAPING = {"job", "instance", "service", "system"}
+FROM_SCRAPING = {"job", "instance", "service", "system", "component"}
 
 FOREIGN = (
     "up", "scrape_", "process_", "python_", "prometheus_", "alertmanager_", "ALERTS", "mysql_", "redis_", "kafka_",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.monitoring.registry import DEPLOY
-from tests.monitoring.test_rules import ALERTS
+from tests.monitoring.rules import ALERTS
 
 from lms.cli import monitoring
 

@@ -3,7 +3,6 @@
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -11,14 +10,7 @@ from scripts import services
 from tests.monitoring import runbooks
 from tests.monitoring.dashboards import documents, metrics_of
 from tests.monitoring.registry import DEPLOY, FOREIGN, ROOT, all_series
-
-RULES = sorted((DEPLOY / "prometheus" / "rules").glob("*.yml"))
-TESTS = sorted((DEPLOY / "prometheus" / "tests").glob("*.yml"))
-GROUPS = [group for path in RULES for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]]
-ALERTS: dict[str, dict[str, Any]] = {
-    rule["alert"]: rule for group in GROUPS for rule in group["rules"] if "alert" in rule
-}
-RECORDED = {rule["record"] for group in GROUPS for rule in group["rules"] if "record" in rule}
+from tests.monitoring.rules import ALERTS, GROUPS, RECORDED, RULES, TESTS
 
 
 def promtool(*arguments: str | Path) -> str:

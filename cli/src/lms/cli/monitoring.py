@@ -46,7 +46,7 @@ class Part:
 
 @dataclass
 class Monitoring:
-    """The monitoring of one home; `services` are the URLs of every process of ours, by service.
+    """The monitoring of one home; `services` and `streams` are the URLs of our processes by service, with and without API.
 
     `deploy` is the folder of the configuration; `certificates` are host:port of TLS servers to watch.
     """
@@ -57,6 +57,7 @@ class Monitoring:
     redis: RedisServer
     mail: MailServer
     services: Mapping[str, Sequence[str]]
+    streams: Mapping[str, str]
     gateway_url: str
     deploy: Path = DEPLOY
     certificates: Sequence[str] = ()
@@ -110,6 +111,10 @@ class Monitoring:
             "lms": [
                 {"targets": [url.removeprefix("http://") for url in urls], "labels": {"service": service}}
                 for service, urls in self.services.items()
+            ]
+            + [
+                {"targets": [url.removeprefix("http://")], "labels": {"service": service, "component": "streams"}}
+                for service, url in self.streams.items()
             ],
             "mysql": [{"targets": [self._address("mysql-exporter")]}],
             "redis": [{"targets": [self._address("redis-exporter")]}],

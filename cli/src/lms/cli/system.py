@@ -162,10 +162,9 @@ class System:
         Raises Missing when one of them is not installed.
         """
         services = {one: [self.url_of(program) for program in self.programs_of(one)] for one in SERVICES}
-        for one in STREAMS:
-            services[one].append(self.url_of(f"{one}-streams"))
+        streams = {one: self.url_of(f"{one}-streams") for one in STREAMS}
         monitoring = Monitoring(
-            self.home, self.kafka, self.mysql, self.redis, self.mail, services, self.url, deploy, certificates
+            self.home, self.kafka, self.mysql, self.redis, self.mail, services, streams, self.url, deploy, certificates
         )
         parts = await asyncio.to_thread(monitoring.prepare)
         self.supervisor.add([Program(part.name, tuple(part.command), 200) for part in parts])

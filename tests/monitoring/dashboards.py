@@ -59,8 +59,6 @@ def metrics_of(expression: str) -> set[str]:
     bare = re.sub(r'"(?:[^"\\]|\\.)*"', '""', expression)
     bare = re.sub(r"\{[^}]*\}", "{}", bare)
     bare = re.sub(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", "", bare)
-    words = re.findall(r"[a-zA-Z_:][a-zA-Z0-9_:]*(?!\s*\()", re.sub(r"\[[^\]]*\]", "", bare))
-    return {
-        one for one in words
-        if not re.search(rf"\b{re.escape(one)}\s*\(", bare) and one not in {"and", "or", "unless", "bool", "offset"}
-    }  # fmt: skip
+    bare = re.sub(r"\[[^\]]*\]", "", bare)
+    words = re.findall(r"(?<![\w:.])[a-zA-Z_:][\w:]*\b(?!\s*\()", bare)
+    return set(words) - {"and", "or", "unless", "bool", "offset"}

@@ -46,7 +46,7 @@ class Part:
 
 @dataclass
 class Monitoring:
-    """The monitoring of one home; `services` and `streams` are the URLs of our processes by service, with and without API.
+    """The monitoring of one home; `services` and `streams` are the URLs of our processes, with and without an API.
 
     `deploy` is the folder of the configuration; `certificates` are host:port of TLS servers to watch.
     """

@@ -1,8 +1,8 @@
 """A real Prometheus and Alertmanager that look at the session's system, in seconds instead of minutes.
 
-The configuration is that of `deploy/`; what differs (`hurried`) are its times: it scrapes and evaluates every two
-seconds, an alert's `for` is two seconds, Alertmanager waits for nobody, and each receiver is a webhook of the test's
-own, at a path of the receiver's name. Expressions, thresholds, labels, routes and inhibitions are as delivered.
+The configuration is that of `deploy/`; what differs (`hurried`) are its times: it scrapes every four seconds and
+evaluates every two, an alert's `for` is two seconds, Alertmanager waits for nobody, and each receiver is a webhook of the
+test's own, at a path of the receiver's name. Expressions, thresholds, labels, routes and inhibitions are as delivered.
 """
 
 import json
@@ -26,6 +26,7 @@ from cryptography.x509.oid import NameOID
 from tests.monitoring.registry import DEPLOY
 
 EVERY = "2s"
+SCRAPED = "4s"
 
 
 @dataclass
@@ -68,7 +69,7 @@ def hurried(folder: Path, webhook: str) -> Path:
         shutil.copytree(DEPLOY / name, folder / name)
     file = folder / "prometheus" / "prometheus.yml"
     prometheus = yaml.safe_load(file.read_text(encoding="utf-8"))
-    prometheus["global"] |= {"scrape_interval": EVERY, "scrape_timeout": EVERY, "evaluation_interval": EVERY}
+    prometheus["global"] |= {"scrape_interval": SCRAPED, "scrape_timeout": SCRAPED, "evaluation_interval": EVERY}
     for job in prometheus["scrape_configs"]:
         job.pop("scrape_interval", None)
     file.write_text(yaml.safe_dump(prometheus))

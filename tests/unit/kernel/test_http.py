@@ -297,3 +297,13 @@ async def test_openapi_lists_problems_and_the_bearer_scheme(client: httpx.AsyncC
 async def test_an_expired_token_is_refused(client: httpx.AsyncClient) -> None:
     got = await client.get("/api/v1/leaves/reports/all", headers=bearer(lifetime=timedelta(seconds=-5)))
     assert got.status_code == 401
+
+
+async def test_failures_of_every_route_read_0_until_there_is_one_and_odd_methods_share_a_label(
+    client: httpx.AsyncClient,
+) -> None:
+    await client.request("PURGE", "/leaves/1")
+    exposed = (await client.get("/metrics")).text
+    assert 'http_requests_total{method="GET",route="/leaves/{leave_id}",status_code="500"} 0.0' in exposed
+    assert 'method="other"' in exposed
+    assert "PURGE" not in exposed

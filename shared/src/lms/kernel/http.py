@@ -163,7 +163,11 @@ def create_app(process: HttpProcess, routers: Sequence[APIRouter], title: str) -
     for router in routers:
         app.include_router(router)
     announce_routes(
-        (method, route.path) for route in app.routes if isinstance(route, APIRoute) for method in route.methods or ()
+        (method, route.path)
+        for router in routers
+        for route in router.routes
+        if isinstance(route, APIRoute)
+        for method in route.methods or ()
     )
     return app
 

@@ -2,7 +2,8 @@
 
 The configuration is that of `deploy/`; what differs (`hurried`) are its times: it scrapes every four seconds and
 evaluates every two, an alert's `for` is two seconds, Alertmanager waits for nobody, and each receiver is a webhook of
-the test's own, at a path of the receiver's name. Expressions, thresholds, labels, routes and inhibitions are as delivered.
+the test's own, at a path of the receiver's name. Expressions, thresholds, labels, routes and inhibitions are as
+delivered.
 """
 
 import json

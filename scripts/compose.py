@@ -26,6 +26,7 @@ def environment(home: Home) -> dict[str, str]:
     return {
         "LMS_ENVIRONMENT": "development",
         "GATEWAY_PORT": "8080",
+        "MAIL_PORT": "8025",
         "JWT_SECRET": jwt_secret,
         "JWT_PUBLIC_KEY": public_key_of(jwt_secret),
         "ENCRYPTION_KEY": home.secret("encryption", 48),

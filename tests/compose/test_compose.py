@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from scripts import compose
 from tests.e2e import smoke
-from tests.e2e.company import Company
+from tests.e2e.company import Company, eventually
 
 from lms.cli.home import Home, any_free_port
 
@@ -23,7 +24,7 @@ class Compose:
     """`docker compose` with a project, a port and secrets of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self.port = any_free_port()
+        self.port, self.mail_port = any_free_port(), any_free_port()
         compose.write(folder / "secrets", folder / "environment")
         self.home = Home.at(folder / "secrets")
         self._override = folder / "override.yml"
@@ -31,7 +32,7 @@ class Compose:
         self._override.write_text(
             f"services: {{mysql: {{volumes: ['{users}:/docker-entrypoint-initdb.d/users.sql:ro']}}}}\n", "utf-8"
         )
-        self._environment = {**os.environ, "GATEWAY_PORT": str(self.port), "DOCKER_BUILDKIT": "1"}
+        self._environment = {**os.environ, "GATEWAY_PORT": str(self.port), "MAIL_PORT": str(self.mail_port)}
         self._command = [
             "docker", "compose", "--project-name", PROJECT, "--project-directory", str(ROOT),
             "--env-file", str(folder / "environment"),
@@ -42,6 +43,11 @@ class Compose:
     def url(self) -> str:
         """Where the gateway listens."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def mails(self) -> str:
+        """Where the sink lists what it took."""
+        return f"http://127.0.0.1:{self.mail_port}/mails"
 
     def __call__(self, *arguments: str) -> str:
         """Run a sub-command; it must succeed."""
@@ -66,23 +72,30 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
         found("down", "--volumes", "--timeout", "6")
 
 
-def test_the_core_comes_up_healthy_and_lives_through_a_request(core: Compose) -> None:
+def test_the_core_comes_up_healthy_and_a_request_lives_its_life_and_is_told_by_mail(core: Compose) -> None:
     company = Company.at(core.url, core.home.secret("loader"))
     try:
         smoke.live_through(company)
+        eventually(
+            lambda: {one["subject"] for one in httpx.get(core.mails).json()["items"]} >= {"Your leave is confirmed"},
+            "no mail in the sink",
+        )
     finally:
         company.client.close()
 
 
-def test_no_service_runs_as_root_or_restarted(core: Compose) -> None:
+def test_no_service_runs_as_root_may_write_outside_its_data_or_restarted(core: Compose) -> None:
     services = [one for one in core.containers() if one["Image"].startswith("lms-") and one["State"] == "running"]
     assert services
     for one in services:
         told = subprocess.run(
-            ["docker", "inspect", "--format", "{{.Config.User}} {{.RestartCount}}", one["ID"]],
+            [
+                "docker", "inspect", "--format",
+                "{{.Config.User}} {{.HostConfig.ReadonlyRootfs}} {{.RestartCount}}", one["ID"],
+            ],
             capture_output=True, text=True, check=True,
         )  # fmt: skip
-        assert told.stdout.split() == ["10001:10001", "0"], one["Name"]
+        assert told.stdout.split() == ["10001:10001", "true", "0"], one["Name"]
 
 
 def test_the_same_data_is_there_when_it_starts_again(core: Compose) -> None:

@@ -1,9 +1,9 @@
 """The mail sink of an embedded system: takes every mail by SMTP, delivers none, and shows them on a page.
 
-    python -m lms.cli.mailsink MAILDIR SMTP_PORT HTTP_PORT
+    python -m lms.cli.mailsink [--host 0.0.0.0] MAILDIR SMTP_PORT HTTP_PORT
 
-It listens on the loopback address only, and keeps what it took in a Maildir. `GET /` is a page for people,
-`GET /mails?to=…` the same as JSON, the newest first.
+It listens on the loopback address unless it is told another, and keeps what it took in a Maildir. `GET /` is a page for
+people, `GET /mails?to=…` the same as JSON, the newest first.
 """
 
 import argparse
@@ -27,7 +27,7 @@ SHOWN = 200
 
 LARGEST = 1024 * 1024
 
-_HOST = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Mails of LMS</title>
 <meta name="viewport" content="width=device-width">
@@ -55,8 +55,9 @@ class Mail:
 class MailSink:
     """An SMTP server and a small web server over one Maildir."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, host: str = LOOPBACK) -> None:
         self._folder = folder
+        self._host = host
         mailbox.Maildir(folder, create=True)
         self._smtp: asyncio.Server | None = None
         self._http: web.AppRunner | None = None
@@ -66,14 +67,14 @@ class MailSink:
         loop = asyncio.get_running_loop()
         handler = Mailbox(self._folder)
         self._smtp = await loop.create_server(
-            lambda: SMTP(handler, hostname="localhost", data_size_limit=LARGEST, loop=loop), _HOST, smtp_port
+            lambda: SMTP(handler, hostname="localhost", data_size_limit=LARGEST, loop=loop), self._host, smtp_port
         )
         if http_port is not None:
             app = web.Application()
             app.add_routes([web.get("/", self._page), web.get("/mails", self._list)])
             self._http = web.AppRunner(app, access_log=None)
             await self._http.setup()
-            await web.TCPSite(self._http, _HOST, http_port).start()
+            await web.TCPSite(self._http, self._host, http_port).start()
 
     async def stop(self) -> None:
         """Stop listening."""
@@ -134,11 +135,11 @@ def _read(path: Path) -> Mail:
     )
 
 
-async def _serve(folder: Path, smtp_port: int, http_port: int) -> None:
+async def _serve(folder: Path, host: str, smtp_port: int, http_port: int) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    sink = MailSink(folder)
+    sink = MailSink(folder, host)
     await sink.start(smtp_port, http_port)
     await stop.wait()
     await sink.stop()
@@ -147,12 +148,13 @@ async def _serve(folder: Path, smtp_port: int, http_port: int) -> None:
 def main() -> None:
     """Run until SIGTERM."""
     parser = argparse.ArgumentParser(prog="lms-mailsink", description="Takes every mail and delivers none.")
+    parser.add_argument("--host", default=LOOPBACK, help="the address to listen on")
     parser.add_argument("maildir", type=Path)
     parser.add_argument("smtp_port", type=int)
     parser.add_argument("http_port", type=int)
     chosen = parser.parse_args()
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_serve(chosen.maildir, chosen.smtp_port, chosen.http_port))
+        asyncio.run(_serve(chosen.maildir, chosen.host, chosen.smtp_port, chosen.http_port))
 
 
 if __name__ == "__main__":

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pymysql
 import pytest
 from scripts import compose
 from tests.e2e import smoke
 from tests.e2e.company import Company, eventually
+from tests.integration.deploy.test_databases import differing_mysql
 
 from lms.cli.home import Home, any_free_port
 
@@ -30,7 +32,7 @@ class Compose:
         self._override = folder / "override.yml"
         users = folder / "secrets" / "mysql" / "users.sql"
         self._override.write_text(
-            f"services: {{mysql: {{volumes: ['{users}:/docker-entrypoint-initdb.d/users.sql:ro']}}}}\n", "utf-8"
+            f"services: {{mysql: {{ports: ['127.0.0.1::3306'], volumes: ['{users}:/docker-entrypoint-initdb.d/users.sql:ro']}}}}\n", "utf-8"
         )
         self._environment = {**os.environ, "GATEWAY_PORT": str(self.port), "MAIL_PORT": str(self.mail_port)}
         self._command = [
@@ -107,3 +109,11 @@ def test_the_same_data_is_there_when_it_starts_again(core: Compose) -> None:
     assert again.do("GET", f"/employees/{anna.id}")["id"] == anna.id
     for one in (company, again):
         one.client.close()
+
+
+def test_mysql_runs_with_every_line_of_my_cnf(core: Compose) -> None:
+    address = core("port", "mysql", "3306").strip()
+    with pymysql.connect(
+        host="127.0.0.1", port=int(address.rpartition(":")[2]), user="root", password=core.home.secret("mysql:root")
+    ) as connection:
+        assert differing_mysql(connection) == {}

@@ -34,6 +34,9 @@ EXPORTER = "lms_exporter"
 
 KEYRING_READERS = ("requests", "balances", "approvals", "notifications")
 
+DEPLOY = Path(__file__).parents[4] / "deploy"
+"""The configuration that every form of LMS shares; an embedded system runs from a checkout."""
+
 _KEYRING = "keyring"
 _AUDIT_LOG = "lms_audit_log"
 _LONGEST_INIT_PATH = 90
@@ -136,8 +139,8 @@ class RedisServer:
         data.mkdir(exist_ok=True)
         private_file(
             self._configuration,
-            f"bind 127.0.0.1\nport {self.port}\nrequirepass {self.home.secret('redis')}\ndir {data}\n"
-            "appendonly yes\nappendfsync everysec\nsave 900 1\nmaxmemory 256mb\nmaxmemory-policy allkeys-lru\n",
+            f"include {DEPLOY / 'redis' / 'redis.conf'}\nbind 127.0.0.1\nport {self.port}\n"
+            f"requirepass {self.home.secret('redis')}\ndir {data}\nmaxmemory 256mb\n",
         )
 
     async def ready(self) -> bool:
@@ -168,7 +171,7 @@ class MySQLServer:
         self._server = program("mariadbd", "mysqld", package="mariadb-server")
         self.command = [
             self._server,
-            "--no-defaults",
+            f"--defaults-file={DEPLOY / 'mysql' / 'my.cnf'}",
             *self._as,
             f"--datadir={self._data}",
             f"--port={self.port}",
@@ -176,18 +179,8 @@ class MySQLServer:
             f"--socket={self._socket_folder / 'mysql.sock'}",
             f"--pid-file={self._data / 'server.pid'}",
             f"--init-file={self._init}",
-            "--character-set-server=utf8mb4",
-            "--collation-server=utf8mb4_bin",
-            "--transaction-isolation=READ-COMMITTED",
-            "--log-bin=binlog",
-            "--binlog-format=ROW",
-            "--sync-binlog=1",
-            "--innodb-flush-log-at-trx-commit=1",
-            "--server-id=1",
             "--innodb-buffer-pool-size=256M",
-            "--max-connections=500",
-            "--skip-name-resolve",
-            *(["--mysqlx=OFF"] if self._is_mysql else []),
+            "--loose-innodb-redo-log-capacity=128M" if self._is_mysql else "--innodb-log-file-size=96M",
         ]
 
     @property

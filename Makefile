@@ -5,7 +5,7 @@ export LMS_HOME
 RUN := scripts/run
 .DEFAULT_GOAL := help
 
-.PHONY: help install install-tests up down status logs reset test test-slow test-containers check compose-secrets new-service contracts docs
+.PHONY: help install install-tests up down status logs reset test test-slow test-containers check compose-secrets new-service contracts k8s docs
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ new-service: install ## Make a service that works: NAME=…
 
 contracts: install ## Write shared/contracts from the producers' models
 	@$(RUN) python scripts/contracts.py
+
+k8s: install ## Write the generated parts of k8s/
+	@$(RUN) python -m scripts.k8s
 
 docs: install ## Write the generated parts of docs/, and the Grafana dashboards
 	@$(RUN) python scripts/diagram.py

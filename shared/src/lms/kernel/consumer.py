@@ -30,7 +30,7 @@ from lms.kernel.event import Envelope, Event, ForeignEvent
 from lms.kernel.eventstore import Causality, ConcurrencyConflict
 from lms.kernel.execution import Executor, UnitOfWork
 from lms.kernel.failpoints import disabled, failpoint
-from lms.kernel.kafka import is_away
+from lms.kernel.kafka import connection, is_away
 from lms.kernel.logs import trail
 from lms.kernel.metrics import (
     CONSUMED,
@@ -273,7 +273,7 @@ class ConsumerRunner:
         """Be a member of the group until stopped or broken."""
         instance = self._runtime.settings.instance
         client = AIOKafkaConsumer(
-            bootstrap_servers=self._runtime.settings.kafka_bootstrap_servers,
+            **connection(self._runtime.settings.kafka_bootstrap_servers),
             group_id=f"lms.{self._service}.{self.consumer.name}",
             group_instance_id=f"{instance}.{self.consumer.name}" if instance else None,
             client_id=f"lms-{self._service}-{self.consumer.name}",

@@ -72,9 +72,9 @@ def health_router(
     return router
 
 
-async def reachable(address: str) -> None:
+async def reachable(addresses: str) -> None:
     """Open and close a TCP connection to the first of `host:port,host:port`; raises OSError if nobody listens."""
-    host, _, port = address.split(",", maxsplit=1)[0].strip().rpartition(":")
+    host, _, port = addresses.split(",", maxsplit=1)[0].strip().rpartition(":")
     _, writer = await asyncio.open_connection(host, int(port))
     writer.close()
 

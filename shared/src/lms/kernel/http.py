@@ -52,6 +52,7 @@ from lms.kernel.execution import CommandContext, Executor, UnitOfWork
 from lms.kernel.health import NotReady, health_router, reachable
 from lms.kernel.idempotency import Claim, Reply, StoredAnswers, canonical_request
 from lms.kernel.ids import new_id
+from lms.kernel.kafka import addresses
 from lms.kernel.logs import harmless_text, trail
 from lms.kernel.metrics import (
     ACTIVE_CONNECTIONS,
@@ -183,7 +184,7 @@ def _stateful(app: FastAPI, runtime: HttpRuntime, own: Mapping[str, Callable[[],
         {
             "database": runtime.database.ping,
             "redis": runtime.redis.ping,
-            "kafka": lambda: reachable(settings.kafka_bootstrap_servers),
+            "kafka": lambda: reachable(addresses(settings.kafka_bootstrap_servers)),
             **own,
         },
         _Readiness(runtime),

@@ -12,12 +12,14 @@ import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, unquote
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.helpers import create_ssl_context
 
 PARTITIONS = 24
 """Of every topic, for ever: the partition of a key must never change."""
@@ -39,6 +41,38 @@ class Gone(Exception):
 
 class WrongPartitions(Exception):
     """A topic exists with another number of partitions, and the order of its keys would break."""
+
+
+def addresses(brokers: str) -> str:
+    """Return `host:port,host:port` of what `connection` takes."""
+    return brokers.partition("://")[2].partition("?")[0].rpartition("@")[2] or brokers
+
+
+def connection(brokers: str) -> dict[str, Any]:
+    """Return how a client connects, as aiokafka's clients are told.
+
+    `brokers` is `host:port,host:port`, or with a name and a password (SCRAM-SHA-512) over TLS
+    `sasl+ssl://user:password@host:port,host:port?ca=/path/to/ca.crt`; without `ca` the system's authorities count.
+    Raises ValueError for anything else.
+    """
+    scheme, found, rest = brokers.partition("://")
+    if not found:
+        return {"bootstrap_servers": brokers}
+    address, _, query = rest.partition("?")
+    credentials, _, servers = address.rpartition("@")
+    username, _, password = credentials.partition(":")
+    if scheme != "sasl+ssl" or not (username and password and servers):
+        raise ValueError(
+            "write host:port,host:port or sasl+ssl://user:password@host:port,host:port?ca=/path/to/ca.crt."
+        )
+    return {
+        "bootstrap_servers": servers,
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": "SCRAM-SHA-512",
+        "sasl_plain_username": unquote(username),
+        "sasl_plain_password": unquote(password),
+        "ssl_context": create_ssl_context(cafile=parse_qs(query).get("ca", [None])[0]),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +99,7 @@ async def declare(bootstrap_servers: str, topics: Sequence[Topic], *, replicatio
 
     `replication` -1 leaves it to the broker's default. The call may be repeated and run twice at once.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    admin = AIOKafkaAdminClient(**connection(bootstrap_servers))
     await asyncio.wait_for(admin.start(), _START_SECONDS)
     try:
         answer = await admin.create_topics(
@@ -142,7 +176,7 @@ class Producer:
     async def _connected(self) -> AIOKafkaProducer:
         if self._client is None:
             client = AIOKafkaProducer(
-                bootstrap_servers=self._bootstrap_servers,
+                **connection(self._bootstrap_servers),
                 client_id=self._client_id,
                 acks="all",
                 enable_idempotence=True,
@@ -170,7 +204,7 @@ class Producer:
 async def _reader(bootstrap_servers: str) -> AsyncIterator[AIOKafkaConsumer]:
     """Open a consumer that belongs to no group and commits nothing."""
     client = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap_servers,
+        **connection(bootstrap_servers),
         enable_auto_commit=False,
         auto_offset_reset="earliest",
         fetch_max_bytes=32 * 1024 * 1024,

@@ -11,6 +11,7 @@ variables keep their names whatever prefix a service chooses. A field marked wit
 characters, and in production must look random.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -24,6 +25,7 @@ SettingsType = TypeVar("SettingsType", bound="ProcessSettings")
 
 _TELLTALES = ("your-", "change", "example", "default", "development", "password", "secret", "dev-", "test", "12345")
 _WEAK_PASSWORDS = frozenset({"", "root", "password", "lms", "secret", "mysql", "admin", "changeme"})
+_BROKERS = re.compile(r"(?:sasl\+ssl://[^:@/]+:[^:@/]+@)?[^:@/,?]+:\d+(?:,[^:@/,?]+:\d+)*(?:\?ca=.+)?")
 _DISTINCT = 12
 """Fewer distinct characters than this in a secret mean that nobody drew it at random."""
 
@@ -91,7 +93,7 @@ class KernelSettings(ProcessSettings):
     database_url: SecretStr = Field(validation_alias="DATABASE_URL")
     migration_database_url: SecretStr | None = Field(None, validation_alias="MIGRATION_DATABASE_URL")
     database_pool: int = Field(10, validation_alias="LMS_DATABASE_POOL", ge=1, le=200)
-    kafka_bootstrap_servers: str = Field(validation_alias="KAFKA_BOOTSTRAP_SERVERS", min_length=3)
+    kafka_bootstrap_servers: str = Field(validation_alias="KAFKA_BOOTSTRAP_SERVERS", min_length=3, repr=False)
     encryption_key: Annotated[SecretStr, Strength(32)] = Field(validation_alias="ENCRYPTION_KEY")
     encryption_key_previous: Annotated[SecretStr | None, Strength(32)] = Field(
         None, validation_alias="ENCRYPTION_KEY_PREVIOUS"
@@ -106,6 +108,15 @@ class KernelSettings(ProcessSettings):
     def previous_encryption_key(self) -> str | None:
         """Return ENCRYPTION_KEY_PREVIOUS, while there is one."""
         return self.encryption_key_previous.get_secret_value() if self.encryption_key_previous else None
+
+    @model_validator(mode="after")
+    def _brokers_are_named(self) -> Self:
+        if not _BROKERS.fullmatch(self.kafka_bootstrap_servers):
+            raise ValueError(
+                "KAFKA_BOOTSTRAP_SERVERS: write host:port,host:port or"
+                " sasl+ssl://user:password@host:port,host:port?ca=/path/to/ca.crt."
+            )
+        return self
 
     @model_validator(mode="after")
     def _urls_are_usable(self) -> Self:

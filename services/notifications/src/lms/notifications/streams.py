@@ -20,7 +20,7 @@ from pydantic import TypeAdapter
 
 from lms.kernel.execution import UnitOfWork
 from lms.kernel.http import create_app
-from lms.kernel.kafka import Topic, declare
+from lms.kernel.kafka import Topic, connection, declare
 from lms.kernel.logs import configure as configure_logs
 from lms.kernel.service import HttpServer, Runtime, Service
 from lms.kernel.settings import BadSettings, load
@@ -58,12 +58,14 @@ async def due(uow: UnitOfWork, settings: Settings) -> list[Notice]:
 def build(runtime: Runtime, name: str) -> faust.App:
     """Return the Faust application: a timer that finds what is due, and an agent that tells it."""
     settings: Settings = runtime.settings
-    brokers = settings.kafka_bootstrap_servers.split(",")
+    connected = connection(settings.kafka_bootstrap_servers)
+    brokers = connected["bootstrap_servers"].split(",")
     settings.streams_folder.mkdir(parents=True, exist_ok=True)
     declared = topic_of(name)
     app = faust.App(
         name,
         broker=[f"kafka://{one}" for one in brokers],
+        broker_credentials=_credentials(connected),
         store="memory://",
         datadir=str(settings.streams_folder),
         processing_guarantee="at_least_once",
@@ -94,6 +96,18 @@ def build(runtime: Runtime, name: str) -> faust.App:
     app.timer(settings.scan_seconds, on_leader=False)(find)
     app.agent(topic, name="remind")(remind)
     return app
+
+
+def _credentials(connected: dict[str, Any]) -> faust.SASLCredentials | None:
+    """Return who one is at the brokers, as Faust is told; None where they ask for nobody."""
+    if "sasl_mechanism" not in connected:
+        return None
+    return faust.SASLCredentials(
+        mechanism=connected["sasl_mechanism"],
+        username=connected["sasl_plain_username"],
+        password=connected["sasl_plain_password"],
+        ssl_context=connected["ssl_context"],
+    )
 
 
 async def serve(settings: Settings, name: str = NAME) -> int:

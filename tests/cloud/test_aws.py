@@ -1,0 +1,155 @@
+"""The CloudFormation templates are valid, and say what the guide says of AWS."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+TEMPLATES = ROOT / "deploy" / "aws"
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads CloudFormation's short forms as what they stand for."""
+
+
+def _short_form(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.ScalarNode):
+        value: Any = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        assert isinstance(node, yaml.MappingNode)
+        value = loader.construct_mapping(node, deep=True)
+    return {suffix: value}
+
+
+_Loader.add_multi_constructor("!", _short_form)
+
+
+def resources(name: str) -> dict[str, Any]:
+    """Return the resources of a template."""
+    found: dict[str, Any] = yaml.load((TEMPLATES / f"{name}.yaml").read_text("utf-8"), _Loader)["Resources"]  # noqa: S506  # a safe loader
+    return found
+
+
+def of(name: str, kind: str) -> dict[str, Any]:
+    """Return the properties of a template's resources of a kind."""
+    return {key: one.get("Properties", {}) for key, one in resources(name).items() if one["Type"] == kind}
+
+
+def test_cfn_lint_has_nothing_to_say(tools: Path) -> None:
+    told = subprocess.run(
+        [
+            str(tools / "python" / "bin" / "cfn-lint"), "--regions", "eu-central-1", "--",
+            *(str(path) for path in sorted(TEMPLATES.glob("*.yaml"))),
+        ],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (told.returncode, told.stdout) == (0, ""), told.stdout + told.stderr
+
+
+def test_the_network_is_the_guides() -> None:
+    (vpc,) = of("network", "AWS::EC2::VPC").values()
+    assert vpc["CidrBlock"] == "10.0.0.0/16"
+    subnets = {name: one["CidrBlock"] for name, one in of("network", "AWS::EC2::Subnet").items()}
+    assert subnets == {
+        "PublicA": "10.0.1.0/24", "PublicB": "10.0.2.0/24", "PublicC": "10.0.3.0/24",
+        "PrivateA": "10.0.10.0/24", "PrivateB": "10.0.20.0/24", "PrivateC": "10.0.30.0/24",
+    }  # fmt: skip
+
+
+def test_stores_are_reached_from_the_application_alone() -> None:
+    into: dict[str, list[tuple[int, Any]]] = {}
+    for one in of("network", "AWS::EC2::SecurityGroupIngress").values():
+        into.setdefault(one["GroupId"]["Ref"], []).append((one.get("FromPort", -1), one.get("SourceSecurityGroupId")))
+    application = {"Ref": "ApplicationGroup"}
+    assert into["DatabaseGroup"] == [(3306, application)]
+    assert into["RedisGroup"] == [(6379, application)]
+    assert into["KafkaGroup"] == [(9096, application)]
+    assert into["ApplicationGroup"] == [(8080, {"Ref": "LoadBalancerGroup"}), (-1, application)]
+    assert 22 not in {one.get("FromPort") for one in of("network", "AWS::EC2::SecurityGroupIngress").values()}
+
+
+def test_stores_may_speak_with_nobody_outwards() -> None:
+    groups = of("network", "AWS::EC2::SecurityGroup")
+    for name in ("DatabaseGroup", "RedisGroup", "KafkaGroup", "FilesGroup"):
+        assert [one["CidrIp"] for one in groups[name]["SecurityGroupEgress"]] == ["127.0.0.1/32"]
+
+
+def test_the_database_is_in_two_zones_encrypted_and_backed_up_for_30_days_with_two_replicas() -> None:
+    databases = of("data", "AWS::RDS::DBInstance")
+    primary = databases.pop("Database")
+    assert primary["MultiAZ"] is primary["StorageEncrypted"] is primary["DeletionProtection"] is True
+    assert primary["PubliclyAccessible"] is False
+    mapping = yaml.load((TEMPLATES / "data.yaml").read_text("utf-8"), _Loader)["Mappings"]  # noqa: S506  # a safe loader
+    assert mapping["Days"]["Kept"]["Backups"] == 30
+    assert [one["SourceDBInstanceIdentifier"] for one in databases.values()] == [{"Ref": "Database"}] * 2
+
+
+def test_the_database_is_as_durable_as_my_cnf_says() -> None:
+    (parameters,) = (one["Parameters"] for one in of("data", "AWS::RDS::DBParameterGroup").values())
+    written = dict(
+        line.split(" = ")
+        for line in (ROOT / "deploy/mysql/my.cnf").read_text("utf-8").splitlines()
+        if " = " in line and not line.startswith("#")
+    )
+    for name in (
+        "innodb_flush_log_at_trx_commit", "sync_binlog", "max_connections", "connect_timeout", "wait_timeout",
+        "binlog_format", "character_set_server", "collation_server", "transaction_isolation",
+    ):  # fmt: skip
+        assert parameters[name] == written[name], name
+    assert parameters["require_secure_transport"] == "1"
+
+
+def test_redis_has_three_nodes_over_zones_and_evicts_as_redis_conf_says() -> None:
+    (redis,) = of("data", "AWS::ElastiCache::ReplicationGroup").values()
+    assert redis["NumCacheClusters"] == 3
+    assert redis["MultiAZEnabled"] is redis["AutomaticFailoverEnabled"] is redis["TransitEncryptionEnabled"] is True
+    (parameters,) = of("data", "AWS::ElastiCache::ParameterGroup").values()
+    policy = parameters["Properties"]["maxmemory-policy"]
+    assert f"maxmemory-policy {policy}\n" in (ROOT / "deploy/redis/redis.conf").read_text("utf-8")
+
+
+def test_kafka_has_three_brokers_that_two_must_acknowledge_and_asks_everybody_who_they_are() -> None:
+    (kafka,) = of("data", "AWS::MSK::Cluster").values()
+    assert kafka["NumberOfBrokerNodes"] == 3
+    assert kafka["ClientAuthentication"]["Unauthenticated"] == {"Enabled": False}
+    (configuration,) = of("data", "AWS::MSK::Configuration").values()
+    for line in ("min.insync.replicas=2", "auto.create.topics.enable=false", "allow.everyone.if.no.acl.found=false"):
+        assert line in configuration["ServerProperties"]
+
+
+def test_buckets_are_private_encrypted_and_let_old_things_go() -> None:
+    buckets = of("data", "AWS::S3::Bucket")
+    assert set(buckets) == {"Backups", "Attachments"}
+    for one in buckets.values():
+        assert set(one["PublicAccessBlockConfiguration"].values()) == {True}
+        assert one["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        assert one["LifecycleConfiguration"]["Rules"]
+    assert buckets["Backups"]["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]["Days"] == 30
+
+
+def test_no_role_may_do_everything_and_what_is_kept_survives_the_stack() -> None:
+    for name in ("network", "data", "cluster", "edge"):
+        for key, role in of(name, "AWS::IAM::Role").items():
+            for policy in role.get("Policies", []):
+                for statement in policy["PolicyDocument"]["Statement"]:
+                    assert statement["Resource"] != "*", key
+                    assert "*" not in str(statement["Action"]), key
+    kept = resources("data")
+    for key in ("Key", "Kafka", "Files", "Backups", "Attachments"):
+        assert kept[key]["DeletionPolicy"] == "Retain", key
+    assert kept["Database"]["DeletionPolicy"] == "Snapshot"
+
+
+def test_people_come_by_tls_and_only_files_named_by_their_content_are_cached() -> None:
+    (distribution,) = (one["DistributionConfig"] for one in of("edge", "AWS::CloudFront::Distribution").values())
+    default = distribution["DefaultCacheBehavior"]
+    assert default["ViewerProtocolPolicy"] == "redirect-to-https"
+    assert default["CachePolicyId"] == "4135ea2d-6df8-44a3-9df3-4b5a84be39ad", "Managed-CachingDisabled"
+    assert [one["PathPattern"] for one in distribution["CacheBehaviors"]] == ["/assets/*"]
+    assert distribution["ViewerCertificate"]["MinimumProtocolVersion"] == "TLSv1.2_2021"
+    redirect = of("edge", "AWS::ElasticLoadBalancingV2::Listener")["Http"]["DefaultActions"][0]
+    assert redirect["RedirectConfig"]["StatusCode"] == "HTTP_301"

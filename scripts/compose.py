@@ -16,6 +16,8 @@ from lms.cli.system import ADMIN_EMAIL, LOADER
 from lms.kernel.auth import public_key_of
 
 ROOT = Path(__file__).parents[1]
+REPLICATION = "lms_replication"
+"""The database user by whom a replica follows."""
 
 
 def environment(home: Home) -> dict[str, str]:
@@ -33,6 +35,8 @@ def environment(home: Home) -> dict[str, str]:
         "AUDIT_SIGNING_KEY": home.secret("audit", 64),
         "REDIS_PASSWORD": home.secret("redis"),
         "MYSQL_ROOT_PASSWORD": home.secret("mysql:root"),
+        "MYSQL_REPLICATION_PASSWORD": home.secret(f"mysql:{REPLICATION}"),
+        "GRAFANA_PASSWORD": home.secret("grafana"),
         "MYSQL_MIGRATOR_PASSWORD": home.secret("mysql:lms_migrator"),
         "MYSQL_EXPORTER_PASSWORD": home.secret(f"mysql:{EXPORTER}"),
         **{f"MYSQL_{one.upper()}_PASSWORD": home.secret(f"mysql:lms_{one}") for one in SCHEMAS},
@@ -48,7 +52,12 @@ def write(folder: Path, environment_file: Path) -> None:
     sql = folder / "mysql" / "users.sql"
     folder.chmod(0o700)
     sql.parent.mkdir(exist_ok=True)
-    sql.write_text("\n".join(schemas_and_users(lambda user: home.secret(f"mysql:{user}"), "%")) + "\n", "utf-8")
+    statements = [
+        *schemas_and_users(lambda user: home.secret(f"mysql:{user}"), "%"),
+        f"CREATE USER IF NOT EXISTS '{REPLICATION}'@'%' IDENTIFIED BY '{home.secret(f'mysql:{REPLICATION}')}';",
+        f"GRANT REPLICATION SLAVE ON *.* TO '{REPLICATION}'@'%';",
+    ]
+    sql.write_text("\n".join(statements) + "\n", "utf-8")
     lines = [f"{name}='{value}'" for name, value in environment(home).items()]
     descriptor = os.open(environment_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -1,6 +1,6 @@
-"""Check resources of Config Connector against their models: FILES; one line for each fault, and exit code 1 with any.
+"""Check files of Config Connector resources against their models: a line for each fault, and exit code 1 with any.
 
-Runs in the environment of `scripts/deployment-tools`, which has the models (cnrm-pydantic-models, MIT, made from Google's
+Runs in the environment of `scripts/deployment-tools`, which has the models (cnrm-pydantic-models, MIT, from Google's
 own definitions). A kind without a model is a fault too.
 """
 

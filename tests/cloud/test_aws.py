@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +40,7 @@ def of(name: str, kind: str) -> dict[str, Any]:
     return {key: one.get("Properties", {}) for key, one in resources(name).items() if one["Type"] == kind}
 
 
+@pytest.mark.timeout(600)  # a first run also installs the linters
 def test_cfn_lint_has_nothing_to_say(tools: Path) -> None:
     told = subprocess.run(
         [

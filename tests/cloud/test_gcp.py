@@ -8,6 +8,8 @@ import pytest
 import yaml
 from tests.cloud.test_aws import ROOT
 
+pytestmark = pytest.mark.timeout(600)  # a first run also installs the linters
+
 FOLDER = ROOT / "deploy" / "gcp"
 
 

@@ -26,15 +26,22 @@ class Compose:
     """`docker compose` with a project, a port and secrets of its own."""
 
     def __init__(self, folder: Path) -> None:
-        self.port, self.mail_port = any_free_port(), any_free_port()
+        self.port, self.mail_port, self.edge_http, self.edge_https = (any_free_port() for _ in range(4))
         compose.write(folder / "secrets", folder / "environment")
         self.home = Home.at(folder / "secrets")
         self._override = folder / "override.yml"
         users = folder / "secrets" / "mysql" / "users.sql"
         self._override.write_text(
-            f"services: {{mysql: {{ports: ['127.0.0.1::3306'], volumes: ['{users}:/docker-entrypoint-initdb.d/users.sql:ro']}}}}\n", "utf-8"
+            f"services: {{mysql: {{ports: ['127.0.0.1::3306'], volumes: ['{users}:/docker-entrypoint-initdb.d/users.sql:ro']}}}}\n",
+            "utf-8",
         )
-        self._environment = {**os.environ, "GATEWAY_PORT": str(self.port), "MAIL_PORT": str(self.mail_port)}
+        self._environment = {
+            **os.environ,
+            "GATEWAY_PORT": str(self.port),
+            "MAIL_PORT": str(self.mail_port),
+            "EDGE_HTTP_PORT": str(self.edge_http),
+            "EDGE_HTTPS_PORT": str(self.edge_https),
+        }
         self._command = [
             "docker", "compose", "--project-name", PROJECT, "--project-directory", str(ROOT),
             "--env-file", str(folder / "environment"),
@@ -117,3 +124,41 @@ def test_mysql_runs_with_every_line_of_my_cnf(core: Compose) -> None:
         host="127.0.0.1", port=int(address.rpartition(":")[2]), user="root", password=core.home.secret("mysql:root")
     ) as connection:
         assert differing_mysql(connection) == {}
+
+
+@pytest.mark.parametrize("profile", [None, "edge", "certbot", "replica", "monitoring", "logging", "*"])
+def test_every_profile_is_a_whole(core: Compose, profile: str | None) -> None:
+    chosen = ["--profile", profile] if profile else []
+    services = set(core(*chosen, "config", "--services").split())
+    assert {"kafka", "mysql", "redis", "mail", "gateway", "directory", "notifications-streams"} <= services
+    assert ("nginx" in services) is (profile in {"edge", "certbot", "*"})
+
+
+def test_the_edge_takes_requests_by_tls_to_the_gateway(core: Compose) -> None:
+    core("--profile", "edge", "up", "--build", "--detach", "--wait", "nginx")
+    with httpx.Client(
+        verify=False, base_url=f"https://127.0.0.1:{core.edge_https}", headers={"Host": "localhost"}
+    ) as client:  # noqa: S501  # a placeholder: nobody vouches for it
+        refused = client.get("/api/v1/me", extensions={"sni_hostname": "localhost"})
+    assert (refused.status_code, refused.json()["code"]) == (401, "unauthenticated")
+    assert refused.headers.get_list("strict-transport-security") == ["max-age=63072000"]
+    redirected = httpx.get(f"http://127.0.0.1:{core.edge_http}/requests")
+    assert (redirected.status_code, redirected.headers["location"]) == (301, "https://localhost/requests")
+
+
+def test_the_replica_has_what_was_there_before_it_and_what_comes(core: Compose) -> None:
+    company = Company.at(core.url, core.home.secret("loader"))
+    before = company.hire()
+    core("--profile", "replica", "up", "--detach", "--wait", "mysql-replica")
+    after = company.hire()
+    company.client.close()
+    password = core.home.secret("mysql:root")
+
+    def there() -> bool:
+        told = core(
+            "--profile", "replica", "exec", "-T", "-e", f"MYSQL_PWD={password}", "mysql-replica", "mysql", "-uroot", "-Ne",
+            f"SELECT COUNT(DISTINCT employee_id) FROM lms_directory.people WHERE employee_id IN ('{before.id}', '{after.id}')",
+        )  # fmt: skip
+        return told.strip() == "2"
+
+    eventually(there, "the replica does not follow")

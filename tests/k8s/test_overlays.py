@@ -10,6 +10,8 @@ import yaml
 from scripts import k8s, services
 from tests.k8s.conftest import OVERLAYS, Manifest, of, pods
 
+pytestmark = pytest.mark.timeout(600)  # a first run also installs kustomize, kubeconform and the schemas
+
 ROOT = Path(__file__).parents[2]
 STORES = tuple(one for one in services.load() if one.migrations is not None)
 

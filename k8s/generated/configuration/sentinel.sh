@@ -29,7 +29,7 @@ redis)
     mkdir -p "$folder"
     set -- "${REDIS_CONF:-/etc/redis/redis.conf}" --port "$port" --bind "${REDIS_BIND:-* -::*}" --dir "$folder" \
         --requirepass "$REDIS_PASSWORD" --masterauth "$REDIS_PASSWORD" --replica-announce-ip "$REDIS_ADDRESS" \
-        --replica-announce-port "$port" --min-replicas-to-write 1 --min-replicas-max-lag 10
+        --replica-announce-port "$port"
     [ -z "${REDIS_MAXMEMORY:-}" ] || set -- "$@" --maxmemory "$REDIS_MAXMEMORY"
     [ "$leads" = "$REDIS_ADDRESS" ] || set -- "$@" --replicaof "$leads" "$port"
     exec redis-server "$@"
@@ -54,7 +54,7 @@ sentinel down-after-milliseconds lms ${SENTINEL_DOWN_MS:-5000}
 sentinel failover-timeout lms 30000
 sentinel parallel-syncs lms 1
 EOF
-    exec redis-sentinel "$folder/sentinel.conf"
+    exec redis-server "$folder/sentinel.conf" --sentinel
     ;;
 *)
     echo "sentinel.sh redis|sentinel" >&2

@@ -32,6 +32,7 @@ from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.exc import DBAPIError
 from starlette.types import ASGIApp
 
+from lms.kernel.cache import connect
 from lms.kernel.clock import BusinessClock
 from lms.kernel.consumer import Consumer, ConsumerRunner, dead_letter_topic
 from lms.kernel.database import Database
@@ -125,9 +126,7 @@ class Process:
         self.parts: dict[str, Any] = {}
         self.settings: Any = settings
         self.ready = False
-        self.redis: Redis = Redis.from_url(
-            settings.redis_url.get_secret_value(), socket_timeout=2, socket_connect_timeout=2
-        )
+        self.redis: Redis = connect(settings.redis_url.get_secret_value())
         self.clock = BusinessClock(self.redis, production=settings.production)
         self._tasks: set[asyncio.Task[Any]] = set()
 

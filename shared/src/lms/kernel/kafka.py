@@ -287,7 +287,7 @@ class Ends:
     async def _connected(self) -> AsyncIterator[AIOKafkaConsumer]:
         if self._client is None:
             self._client = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap_servers,
+                **connection(self._bootstrap_servers),
                 enable_auto_commit=False,
                 fetch_max_bytes=1024 * 1024,
                 max_partition_fetch_bytes=16 * 1024,

@@ -50,7 +50,7 @@ def test_every_resource_fits_its_schema_and_none_is_passed_over(
     [
         ("apps/v1", "Deployment", {"replica": 1}, "replica"),
         ("keda.sh/v1alpha1", "ScaledObject", {"trigger": []}, "trigger"),
-        ("kafka.strimzi.io/v1", "KafkaUser", {"authentification": {}}, "authentification"),
+        ("kafka.strimzi.io/v1", "KafkaUser", {"authentications": {}}, "authentications"),
         ("example.com/v1", "Unknown", {}, "could not find schema"),
     ],
 )
@@ -74,8 +74,8 @@ def test_what_follows_from_the_code_is_up_to_date() -> None:
 
 def test_every_service_has_its_workloads(manifests: list[Manifest]) -> None:
     deployed = {one["metadata"]["name"] for one in of(manifests, "Deployment")}
-    for service in services.NAMES:
-        assert f"{service}-api" in deployed
+    for name in services.NAMES:
+        assert f"{name}-api" in deployed
     for service in STORES:
         assert f"{service.name}-worker" in deployed
         assert f"{service.name}-migration" in {one["metadata"]["name"] for one in of(manifests, "Job")}

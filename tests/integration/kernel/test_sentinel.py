@@ -85,7 +85,7 @@ async def test_another_copy_leads_when_the_leader_is_killed_and_clients_follow(g
         await asyncio.sleep(0.1)
     for address in ADDRESSES:  # every sentinel knows the other two, so that two of three can agree
         async with Redis(host=address, port=group.sentinel_port, password=PASSWORD) as sentinel:
-            while len(await sentinel.execute_command("SENTINEL", "SENTINELS", "lms")) < len(ADDRESSES) - 1:
+            while len(await sentinel.sentinel_sentinels("lms")) < len(ADDRESSES) - 1:
                 assert time.monotonic() < until + 30, "the sentinels do not find each other"
                 await asyncio.sleep(0.1)
     leader = group.processes["redis", ADDRESSES[0]]

@@ -27,7 +27,10 @@ leads=$(leader)
 case $1 in
 redis)
     mkdir -p "$folder"
-    set -- "${REDIS_CONF:-/etc/redis/redis.conf}" --port "$port" --bind "${REDIS_BIND:-* -::*}" --dir "$folder" \
+    # Sentinels have Redis write into its configuration: into a copy of its own.
+    cp "${REDIS_CONF:-/etc/redis/redis.conf}" "$folder/redis.conf"
+    chmod u+w "$folder/redis.conf"
+    set -- "$folder/redis.conf" --port "$port" --bind "${REDIS_BIND:-* -::*}" --dir "$folder" \
         --requirepass "$REDIS_PASSWORD" --masterauth "$REDIS_PASSWORD" --replica-announce-ip "$REDIS_ADDRESS" \
         --replica-announce-port "$port"
     [ -z "${REDIS_MAXMEMORY:-}" ] || set -- "$@" --maxmemory "$REDIS_MAXMEMORY"

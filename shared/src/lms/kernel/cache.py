@@ -7,6 +7,7 @@ The second form asks the sentinels who leads the group `lms`, and asks again whe
 until another leads, and nothing else of it. Redis and the sentinels have the same password.
 """
 
+from typing import Any
 from urllib.parse import unquote
 
 from redis.asyncio import Redis
@@ -31,9 +32,13 @@ def connect(url: str, *, timeout: float = 2.0) -> Redis:
     if not group or not all(host and port.isdigit() for host, _, port in addresses) or not (number or "0").isdigit():
         raise ValueError(_FORM)
     password = unquote(credentials.partition(":")[2]) or None
-    limits = {"socket_timeout": timeout, "socket_connect_timeout": timeout}
-    sentinels = Sentinel(
-        [(host, int(port)) for host, _, port in addresses], sentinel_kwargs={"password": password, **limits}
+    connection: dict[str, Any] = {
+        "password": password,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": timeout,
+    }
+    sentinels = Sentinel(  # type: ignore[no-untyped-call]  # redis-py has no types here
+        [(host, int(port)) for host, _, port in addresses], sentinel_kwargs=connection
     )
-    leader: Redis = sentinels.master_for(group, password=password, db=int(number or 0), **limits)
+    leader: Redis = sentinels.master_for(group, db=int(number or 0), **connection)
     return leader

@@ -8,7 +8,7 @@ RUN := scripts/run
 .PHONY: help install install-tests up down status logs reset test test-slow test-containers check compose-secrets new-service contracts k8s docs
 
 help: ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 install: ## Install what is missing: uv, packages, Java, Maven, MariaDB, Redis
 	@scripts/bootstrap $(if $(MONITORING),--monitoring)

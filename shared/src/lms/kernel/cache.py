@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from redis.asyncio import Redis
-from redis.asyncio.sentinel import Sentinel
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 
 _SENTINELS = "redis+sentinel://"
 _FORM = "write redis://:password@host:port/0 or redis+sentinel://:password@host:port,host:port/group/0."
@@ -40,5 +40,14 @@ def connect(url: str, *, timeout: float = 2.0) -> Redis:
     sentinels = Sentinel(  # type: ignore[no-untyped-call]  # redis-py has no types here
         [(host, int(port)) for host, _, port in addresses], sentinel_kwargs=connection
     )
-    leader: Redis = sentinels.master_for(group, db=int(number or 0), **connection)
+    leader: Redis = sentinels.master_for(group, connection_pool_class=_Pool, db=int(number or 0), **connection)
     return leader
+
+
+class _Pool(SentinelConnectionPool):
+    """Connections to the leader; closing them closes those to the sentinels too, which redis-py leaves open."""
+
+    async def aclose(self) -> None:
+        await super().aclose()
+        for sentinel in self.sentinel_manager.sentinels:
+            await sentinel.aclose()

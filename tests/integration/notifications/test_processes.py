@@ -115,7 +115,7 @@ class World:
             return int(await connection.scalar(offsets) or 0)
 
 
-async def eventually(check: Callable[[], Awaitable[bool]], what: str, seconds: float = 40.0) -> None:
+async def eventually(check: Callable[[], Awaitable[bool]], what: str, seconds: float = 120.0) -> None:
     """Wait until `check` holds."""
     try:
         async with asyncio.timeout(seconds):

@@ -43,7 +43,7 @@ from lms.notifications.upstream import (
     LeaveRequested,
 )
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]  # Faust starts slowly on a busy machine
 
 HERE = Path(__file__).parent
 PEOPLE = 12

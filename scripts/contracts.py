@@ -6,6 +6,7 @@ the models say, that a released file only ever gains optional fields, and that e
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +29,26 @@ def contract(service: str, topic: str, model: type[Event], example: Event) -> di
     return schema
 
 
+def published() -> Iterator[tuple[str, str, type[Event], Event]]:
+    """Yield every event that anybody publishes: its service, its topic, its model and its example."""
+    for service in services.load():
+        examples = {type(example): example for example in service.examples}
+        for topic, models in service.publishes.items():
+            for model in models:
+                if model not in examples:
+                    raise LookupError(f"{service.name}: EXAMPLES in events.py lacks one for {model.__name__}; add it.")
+                yield service.name, topic, model, examples[model]
+
+
 def generate() -> dict[Path, str]:
     """Return the text of every contract by its path under `shared/contracts`."""
-    files: dict[Path, str] = {}
-    for service in services.load():
-        if not service.events:
-            continue
-        examples = {type(example): example for example in service.examples}
-        for model in service.events:
-            if model not in examples:
-                raise LookupError(f"{service.name}: EXAMPLES in events.py lacks one for {model.__name__}; add it.")
-            path = Path(service.name) / f"{model.TYPE}.v{model.SCHEMA_VERSION}.json"
-            text = contract(service.name, ", ".join(service.publishes), model, examples[model])
-            files[path] = json.dumps(text, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    return files
+    return {
+        Path(service) / f"{model.TYPE}.v{model.SCHEMA_VERSION}.json": json.dumps(
+            contract(service, topic, model, example), indent=2, sort_keys=True, ensure_ascii=False
+        )
+        + "\n"
+        for service, topic, model, example in published()
+    }
 
 
 def main() -> None:

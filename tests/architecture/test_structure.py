@@ -55,6 +55,13 @@ def test_each_stream_goes_whole_to_a_topic_of_its_service() -> None:
             assert decider.topic in service.publishes, f"{service.name}: {decider.category}"
 
 
+def test_the_streams_of_one_kind_are_told_from_those_of_another_by_their_names() -> None:
+    for service in EVENT_SOURCED:
+        categories = [decider.category for decider in service.deciders]
+        for category in categories:
+            assert not [one for one in categories if one.startswith(f"{category}-")], f"{service.name}: {category}"
+
+
 def test_what_is_subscribed_is_published_by_somebody() -> None:
     published = {topic for service in SERVICES for topic in service.publishes}
     for service in SERVICES:

@@ -46,7 +46,7 @@ T = TypeVar("T")
 _NO_CLIENT: Any = None
 """A consumer needs its client only where another member has its partition."""
 
-DIRECTORY = Service(name="directory", events=told.EVENTS, publishes=(told.TOPIC,))
+DIRECTORY = Service(name="directory", publishes={told.TOPIC: told.EVENTS})
 BOSS, LEAD, PEER, ANN, BOB = "boss", "lead", "peer", "ann", "bob"
 NEWCOMERS = ("cem", "dan")
 HR = "hr"

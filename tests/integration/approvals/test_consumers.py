@@ -96,7 +96,7 @@ async def neighbours(
     service = replace(
         SERVICE,
         name=f"approvals-{suffix}",
-        publishes=(own,),
+        publishes={own: SERVICE.events},
         consumers=(
             replace(CASES, topics=(requests,)),
             replace(REROUTING, topics=(directory,)),

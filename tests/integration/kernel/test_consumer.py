@@ -112,10 +112,10 @@ class World:
     suffix: str = field(default_factory=lambda: new_id()[-8:])
 
     async def start(self, *consumers: Consumer) -> Runtime:
-        service = Service(
-            name=f"test-{self.suffix}", events=(Counted,), deciders=(COUNT,), consumers=consumers, publishes=()
-        )
         own = Topic(f"counts.{self.suffix}", partitions=3)
+        service = Service(
+            name=f"test-{self.suffix}", deciders=(COUNT,), publishes={own.name: (Counted,)}, consumers=consumers
+        )
         dead = [Topic(f"dlq.{service.name}.{consumer.name}", partitions=3) for consumer in consumers]
         await declare(self.settings.kafka_bootstrap_servers, [own, *dead])
         object.__setattr__(COUNT, "topic", own.name)

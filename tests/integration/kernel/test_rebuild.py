@@ -223,10 +223,9 @@ class World:
     def service(self) -> Service:
         return Service(
             name=f"bank-{self.suffix}",
-            events=(Opened, Deposited, Closed),
             upcasters={("account.deposited", 1): _lifted},
             deciders=(ACCOUNT,),
-            publishes=(self.topic,),
+            publishes={self.topic: (Opened, Deposited, Closed)},
             inline=(Accounts,),
             consumers=(Projector("facts", (self.topic,), (Deposits, Standings)),),
         )

@@ -75,21 +75,19 @@ class Job:
 class Service:
     """Everything that makes up one service, named literally.
 
-    `publishes` are the topics that its events go to; `inline` are the views written in the command's own transaction;
-    `checks` are more parts of
-    /health, each given the process; `wrap` puts layers around the HTTP application, given the settings; `on_start` and
-    `on_stop` are given the process. `examples` hold one instance of each event, for the
-    contracts. `invariants` are rules of its own that `lms verify` checks. `measures` bring its own gauges up to date,
-    and `tally` counts each fact of its own once that is committed.
+    `publishes` are its events, by the topic that they go to; `inline` are the views written in the command's own
+    transaction; `checks` are more parts of /health, each given the process; `wrap` puts layers around the HTTP
+    application, given the settings; `on_start` and `on_stop` are given the process. `examples` hold one instance of
+    each event, for the contracts. `invariants` are rules of its own that `lms verify` checks. `measures` bring its own
+    gauges up to date, and `tally` counts each fact of its own once that is committed.
     """
 
     name: str
     settings: type[ProcessSettings] = KernelSettings
-    events: tuple[type[Event], ...] = ()
     examples: tuple[Event, ...] = ()
     upcasters: Mapping[tuple[str, int], Upcaster] = field(default_factory=dict)
     deciders: tuple[Decider[Any, Any, Any], ...] = ()
-    publishes: tuple[str, ...] = ()
+    publishes: Mapping[str, tuple[type[Event], ...]] = field(default_factory=dict)
     inline: tuple[type[Projection], ...] = ()
     consumers: tuple[Consumer, ...] = ()
     routers: tuple[APIRouter, ...] = ()
@@ -102,6 +100,11 @@ class Service:
     measures: tuple[Measure, ...] = ()
     tally: Callable[[Event], None] = field(default=lambda _: None)
     migrations: Path | None = None
+
+    @property
+    def events(self) -> tuple[type[Event], ...]:
+        """All that it records."""
+        return tuple(event for events in self.publishes.values() for event in events)
 
     @property
     def subscribes(self) -> tuple[str, ...]:

@@ -10,10 +10,9 @@ from lms.specimen.projections.things import Things
 
 SERVICE = Service(
     name="specimen",
-    events=EVENTS,
     examples=EXAMPLES,
     deciders=(THING,),
-    publishes=(TOPIC,),
+    publishes={TOPIC: EVENTS},
     inline=(Things,),
     routers=(router,),
     migrations=Path(__file__).parents[3] / "migrations",

@@ -15,10 +15,9 @@ from lms.kernel.service import Job, Service, run
 
 SERVICE = Service(
     name="approvals",
-    events=EVENTS,
     examples=EXAMPLES,
     deciders=(CASE,),
-    publishes=(TOPIC,),
+    publishes={TOPIC: EVENTS},
     inline=(ApproverInbox,),
     consumers=(FACTS, CASES, REROUTING),
     routers=(router,),

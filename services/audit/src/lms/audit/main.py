@@ -36,10 +36,9 @@ async def prove(runtime: Runtime) -> None:
 SERVICE = Service(
     name="audit",
     settings=Settings,
-    events=EVENTS,
     examples=EXAMPLES,
     deciders=DECIDERS,
-    publishes=(TOPIC,),
+    publishes={TOPIC: EVENTS},
     consumers=(RECORD,),
     routers=(router,),
     jobs=(

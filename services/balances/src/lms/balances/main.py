@@ -17,10 +17,9 @@ from lms.kernel.service import Job, Service, run
 SERVICE = Service(
     name="balances",
     settings=Settings,
-    events=EVENTS,
     examples=EXAMPLES,
     deciders=(LEAVE_ACCOUNT, LEAVE_TYPE, POLICY),
-    publishes=("leave.balances.v1",),
+    publishes={"leave.balances.v1": EVENTS},
     inline=INLINE,
     consumers=(FACTS, ACCOUNTS, LIFE_OF_REQUEST),
     routers=ROUTERS,

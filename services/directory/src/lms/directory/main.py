@@ -50,10 +50,9 @@ async def prepare(runtime: Runtime) -> None:
 SERVICE = Service(
     name="directory",
     settings=Settings,
-    events=EVENTS,
     examples=EXAMPLES,
     deciders=DECIDERS,
-    publishes=(TOPIC,),
+    publishes={TOPIC: EVENTS},
     inline=PROJECTIONS,
     routers=ROUTERS,
     jobs=(

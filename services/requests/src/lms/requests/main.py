@@ -13,10 +13,9 @@ from lms.requests.projections.leave_requests import LeaveRequests
 
 SERVICE = Service(
     name="requests",
-    events=EVENTS,
     examples=EXAMPLES,
     deciders=(BOOK,),
-    publishes=(TOPIC,),
+    publishes={TOPIC: EVENTS},
     inline=(LeaveRequests,),
     consumers=(FACTS, PROCESS),
     routers=ROUTERS,

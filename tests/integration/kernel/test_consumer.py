@@ -16,7 +16,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from lms.kernel import dead_letters, failpoints
 from lms.kernel.auth import public_key_of
 from lms.kernel.cloudevents import encode_headers
-from lms.kernel.consumer import Consumer, ConsumerRunner, Fenced, Projector, Reactor, Received, Recorder
+from lms.kernel.consumer import (
+    Consumer,
+    ConsumerRunner,
+    Fenced,
+    NotYetKnown,
+    Projector,
+    Reactor,
+    Received,
+    Recorder,
+)
 from lms.kernel.decider import Decider
 from lms.kernel.event import Envelope, Event, ForeignEvent, Prerequisite
 from lms.kernel.execution import UnitOfWork
@@ -330,6 +339,29 @@ async def test_an_event_that_the_projector_reads_too_is_held_until_the_projector
 
     await eventually(all_counted, "an event is held for ever")
     assert await world.totals() == dict.fromkeys(accounts, (7, 1))
+
+
+async def test_an_event_whose_handler_lacks_a_fact_is_held_until_the_handler_finds_it(world: World) -> None:
+    known = False
+
+    async def add_when_known(unit: UnitOfWork, event: Deposited, around: Envelope) -> None:
+        await add(unit, event, around)
+        if event.account == "a" and not known:
+            raise NotYetKnown("the currency of a")
+
+    await world.start(Reactor("count", (world.topic,), {Deposited: add_when_known}))
+    await world.send(world.deposit("a", 1, 1), world.deposit("a", 2, 2), world.deposit("b", 1, 1))
+    await world.caught_up(3)
+    (waiting,) = await world.parked()
+    assert (waiting.kind, waiting.key, waiting.events, waiting.reason) == ("held", "a", 2, "the currency of a")
+    assert await world.totals() == {"b": (1, 1)}
+    known = True
+
+    async def released() -> bool:
+        return not await world.parked()
+
+    await eventually(released, "the held key was not released")
+    assert await world.totals() == {"a": (3, 2), "b": (1, 1)}
 
 
 @pytest.mark.parametrize(

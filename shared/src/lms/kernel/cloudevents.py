@@ -1,7 +1,8 @@
 """Envelopes on the wire: CloudEvents 1.0 in Kafka's binary mode.
 
 The value is the event's JSON; everything else is a header. Besides the standard's attributes there are our
-extensions: `stream`, `streamversion`, `logepoch`, `correlationid`, `causationid`, `actor` and `prerequisites`.
+extensions: `stream`, `streamversion`, `logepoch`, `correlationid`, `causationid`, `actor`, `prerequisites` and, on a
+fact that stands in every partition of its topic, `copies`.
 """
 
 from collections.abc import Iterable
@@ -12,6 +13,12 @@ import orjson
 from lms.kernel.event import Envelope, Prerequisite
 
 Headers = dict[str, str]
+
+PARTITION_HEADER = "lms-partition"
+"""In an outbox row's headers only: the partition to write to, for facts that go to every partition."""
+
+COPIES_HEADER = "ce_copies"
+"""On a fact that stands in every partition: how many there are. All copies have one id and one stream version."""
 
 
 class MalformedMessage(ValueError):
@@ -41,7 +48,18 @@ def encode_headers(envelope: Envelope) -> Headers:
         headers["traceparent"] = envelope.traceparent
     if envelope.prerequisites:
         headers["ce_prerequisites"] = orjson.dumps([tuple(one) for one in envelope.prerequisites]).decode()
+    if envelope.copies > 1:
+        headers[COPIES_HEADER] = str(envelope.copies)
     return headers
+
+
+def is_further_copy(partition: int, copies: int) -> bool:
+    """Say whether a message in a partition is a fact with so many copies, and not its first one.
+
+    Only the first counts: two members of a group that read copies at the same moment could not tell from the stream's
+    version that they are one fact.
+    """
+    return copies > 1 and partition != 0
 
 
 def decode(headers: Iterable[tuple[str, bytes]], value: bytes | None) -> Envelope:
@@ -74,6 +92,7 @@ def decode(headers: Iterable[tuple[str, bytes]], value: bytes | None) -> Envelop
                 Prerequisite(str(topic), str(stream), int(version))
                 for topic, stream, version in orjson.loads(found.get("ce_prerequisites", "[]"))
             ),
+            copies=int(found.get(COPIES_HEADER, "1")),
         )
     except KeyError as error:
         raise MalformedMessage(f"The header {error.args[0]} is missing.") from error

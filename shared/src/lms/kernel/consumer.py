@@ -24,7 +24,7 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from lms.kernel.cloudevents import MalformedMessage, decode
+from lms.kernel.cloudevents import MalformedMessage, decode, is_further_copy
 from lms.kernel.database import Database, is_transient
 from lms.kernel.event import Envelope, Event, ForeignEvent
 from lms.kernel.eventstore import Causality, ConcurrencyConflict
@@ -183,6 +183,14 @@ class Stalled(Exception):
 
 class Unreadable(Exception):
     """A message that this consumer can never apply; the text is the dead letter's reason."""
+
+
+class NotYetKnown(Exception):
+    """A handler lacks a fact that is to come; the text says which one.
+
+    What the handler did is undone, and the event is held with its key until the handler finds what it needs. Facts
+    whose stream and version are known stand in the event's prerequisites instead.
+    """
 
 
 @dataclass(slots=True)
@@ -461,7 +469,7 @@ class ConsumerRunner:
                 elif one.envelope is None or one.fault is not None:
                     raise Unreadable(one.fault or "not an event")
                 else:
-                    verdict = self._judge(one.envelope, seen.get(one.envelope.stream))
+                    verdict = self._judge(one, one.envelope, seen.get(one.envelope.stream))
                     if verdict is Verdict.GAP:
                         await self._park_gap(connection, one, seen.get(one.envelope.stream))
                         parked[one.key] = "gap"
@@ -514,6 +522,9 @@ class ConsumerRunner:
             await self._patiently(lambda: self._react(received))
         except Fenced:
             raise
+        except NotYetKnown as missing:
+            reason = str(missing)
+            await self._patiently(lambda: self._hold(received, reason))
         except Exception as error:  # noqa: BLE001  # whatever it is, it will not pass by itself
             _log.exception(
                 "an event cannot be applied", consumer=self.consumer.name, topic=received.topic, offset=received.offset
@@ -541,7 +552,7 @@ class ConsumerRunner:
     async def _handle(self, connection: AsyncConnection, received: Received, envelope: Envelope) -> UnitOfWork | None:
         """Let the handler react, unless the event is old (nothing), too new (park) or too early (hold)."""
         seen = (await self._seen(connection, {envelope.stream})).get(envelope.stream)
-        verdict = self._judge(envelope, seen)
+        verdict = self._judge(received, envelope, seen)
         if verdict is Verdict.GAP:
             await self._park_gap(connection, received, seen)
             return None
@@ -608,7 +619,9 @@ class ConsumerRunner:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 2.0)
 
-    def _judge(self, envelope: Envelope, seen: Seen | None) -> Verdict:
+    def _judge(self, received: Received, envelope: Envelope, seen: Seen | None) -> Verdict:
+        if is_further_copy(received.partition, envelope.copies):
+            return Verdict.SKIP
         if disabled("consumer.version-check"):
             return Verdict.APPLY
         return judge(envelope, seen)
@@ -695,6 +708,16 @@ class ConsumerRunner:
                 keys=poisoned,
             )  # fmt: skip
 
+    async def _hold(self, received: Received, reason: str) -> None:
+        """Park an event that came too early with its key, and move on."""
+        async with self._database.transaction() as connection:
+            await self._move_offsets(connection, [received])
+            parked = await parked_kinds(connection, self.consumer.name, {received.key})
+            kind: Kind | None = None if parked else "held"
+            await park(connection, self.consumer.name, _parked(received), kind=kind, reason=reason)
+        self._moved([received])
+        self._wait()
+
     def _tell_reactors(self) -> None:
         for runner in self._runtime.runners:
             if runner._waits_for == self.consumer.name:  # noqa: SLF001  # runners of one process know each other
@@ -750,6 +773,8 @@ class ConsumerRunner:
                     chosen = None
                     return False
             await self._committed(unit)
+        except NotYetKnown:
+            return False
         except Exception as error:
             if isinstance(error, ConcurrencyConflict) or is_transient(error) or chosen is None:
                 raise
@@ -770,7 +795,8 @@ class ConsumerRunner:
         if received.envelope is None or received.fault is not None:
             raise Unreadable(received.fault or "not an event")
         envelope = received.envelope
-        verdict = self._judge(envelope, (await self._seen(connection, {envelope.stream})).get(envelope.stream))
+        seen = (await self._seen(connection, {envelope.stream})).get(envelope.stream)
+        verdict = self._judge(received, envelope, seen)
         if verdict is Verdict.SKIP:
             return True, None
         if verdict is Verdict.GAP or await self._missing(connection, received.topic, envelope) is not None:

@@ -25,7 +25,8 @@ class Decider(Generic[C, S, E]):
 
     Streams are named `<category>-<id>` and go whole to `topic`. `state_type` tells pydantic how to write and read a
     snapshot of the state. Raise `evolve_version` whenever `evolve` or the state's shape changes: snapshots of other
-    versions are ignored and written anew.
+    versions are ignored and written anew. With `every_partition` each fact goes to every partition of the topic,
+    behind all that was committed before it: whoever finds it in a partition has read everything of before there.
     """
 
     category: str
@@ -35,6 +36,7 @@ class Decider(Generic[C, S, E]):
     evolve: Callable[[S, E], S]
     state_type: Any
     evolve_version: int = 1
+    every_partition: bool = False
 
     def stream(self, aggregate_id: str) -> str:
         """Return the name of the stream of one aggregate."""

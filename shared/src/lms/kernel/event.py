@@ -57,6 +57,7 @@ class Envelope:
 
     `version` counts from 1 without gaps within `stream`; positions of one stream compare as (`log_epoch`, `version`),
     where the epoch rises with each point-in-time restore of the producer. `data` is the event's JSON as a dict.
+    `copies` is how often it stands on Kafka: once, by its key, or once in every partition of the topic.
     """
 
     event_id: str
@@ -74,6 +75,7 @@ class Envelope:
     traceparent: str | None = None
     actor: str | None = None
     prerequisites: tuple[Prerequisite, ...] = ()
+    copies: int = 1
 
 
 class UnknownEventType(LookupError):

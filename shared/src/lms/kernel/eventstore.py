@@ -16,11 +16,12 @@ from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from lms.kernel.cloudevents import encode_headers
+from lms.kernel.cloudevents import PARTITION_HEADER, encode_headers
 from lms.kernel.decider import C, Decider, E, S
 from lms.kernel.event import Codec, Envelope, Event, Prerequisite, StreamVersion
 from lms.kernel.failpoints import disabled
 from lms.kernel.ids import new_id
+from lms.kernel.kafka import PARTITIONS
 from lms.kernel.schema import events, log, outbox, snapshots
 
 SNAPSHOT_EVERY = 200
@@ -40,7 +41,7 @@ class ConcurrencyConflict(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """Facts to append to one stream that stands at `expected` (0: a new stream)."""
+    """Facts to append to one stream that stands at `expected` (0: a new stream); `every_partition` as in `Decider`."""
 
     topic: str
     stream: str
@@ -48,6 +49,7 @@ class Append:
     expected: int
     events: Sequence[Event]
     prerequisites: tuple[Prerequisite, ...] = ()
+    every_partition: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,7 @@ class EventStore:
                     traceparent=causality.traceparent,
                     actor=causality.actor,
                     prerequisites=append.prerequisites,
+                    copies=PARTITIONS if append.every_partition else 1,
                 )
                 recorded.append(Recorded(event, envelope, 0))
         if not recorded:
@@ -137,7 +140,7 @@ class EventStore:
         event_rows: list[dict[str, Any]] = []
         outbox_rows: list[dict[str, Any]] = []
         for one in recorded:
-            headers = orjson.dumps(encode_headers(one.envelope)).decode()
+            headers = encode_headers(one.envelope)
             data = self.codec.encode(one.event)
             event_rows.append(
                 {
@@ -152,17 +155,18 @@ class EventStore:
                     "recorded_at": now,
                 }
             )
-            outbox_rows.append(
+            outbox_rows += [
                 {
                     "id": one.envelope.event_id,
                     "aggregatetype": topics[one.envelope.stream],
                     "aggregateid": one.envelope.key,
                     "type": one.envelope.type,
                     "payload": data,
-                    "headers": headers,
+                    "headers": orjson.dumps({**headers, **partition}).decode(),
                     "recorded_at": now,
                 }
-            )
+                for partition in _partitions(one.envelope.copies)
+            ]
         try:
             await connection.execute(insert(events), event_rows)
         except IntegrityError as error:
@@ -289,6 +293,7 @@ class EventStore:
                 traceparent=metadata.get("traceparent"),
                 actor=metadata.get("actor"),
                 prerequisites=tuple(Prerequisite(*one) for one in metadata.get("prerequisites", ())),
+                copies=metadata.get("copies", 1),
             ),
             global_position=row.global_position,
         )
@@ -300,6 +305,11 @@ def stream_versions(recorded: Sequence[Recorded], topics: dict[str, str]) -> lis
     for one in recorded:
         heads[one.envelope.stream] = one.envelope.version
     return [StreamVersion(topics[stream], stream, version) for stream, version in heads.items()]
+
+
+def _partitions(copies: int) -> list[dict[str, str]]:
+    """Return what the headers of each outbox row say of its partition."""
+    return [{}] if copies == 1 else [{PARTITION_HEADER: str(number)} for number in range(copies)]
 
 
 def _metadata(topic: str, envelope: Envelope) -> str:
@@ -315,4 +325,6 @@ def _metadata(topic: str, envelope: Envelope) -> str:
         fields["traceparent"] = envelope.traceparent
     if envelope.prerequisites:
         fields["prerequisites"] = [tuple(one) for one in envelope.prerequisites]
+    if envelope.copies > 1:
+        fields["copies"] = envelope.copies
     return orjson.dumps(fields).decode()

@@ -25,6 +25,7 @@ from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.exc import DBAPIError
 
+from lms.kernel.cloudevents import PARTITION_HEADER
 from lms.kernel.database import Database, is_contention, is_transient
 from lms.kernel.failpoints import failpoint
 from lms.kernel.ids import new_id
@@ -35,9 +36,6 @@ from lms.kernel.schema import outbox, relay_lease
 BATCH = 500
 LEASE = timedelta(seconds=5)
 POLL = 1.0
-PARTITION_HEADER = "lms-partition"
-"""In an outbox row's headers only: the partition to write to, for facts that go to every partition."""
-
 _log = structlog.get_logger(__name__)
 
 
@@ -182,12 +180,12 @@ class Relay:
         return len(rows)
 
     async def _send(self, rows: Sequence[Any]) -> None:
-        """Send in order; a fact with its own partition (one that closes what came before it) waits for the others."""
+        """Send in order; the copies of a fact for every partition wait until all before them is acknowledged."""
         run: list[Message] = []
         for row in rows:
             headers: dict[str, str] = orjson.loads(row.headers)
             partition = headers.pop(PARTITION_HEADER, None)
-            if partition is not None:
+            if partition is not None and run and run[-1].partition is None:
                 await self._producer.send_all(run)
                 run = []
             run.append(

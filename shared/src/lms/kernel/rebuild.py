@@ -50,7 +50,7 @@ from sqlalchemy import String, Table, delete, func, select, text, update
 from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from lms.kernel.cloudevents import MalformedMessage, decode
+from lms.kernel.cloudevents import COPIES_HEADER, MalformedMessage, decode, is_further_copy
 from lms.kernel.consumer import Projector
 from lms.kernel.database import Database, is_transient
 from lms.kernel.event import Envelope, Event, ForeignEvent
@@ -689,6 +689,8 @@ class _Topics:
         """Judge a message as the consumer did, and add its fact if it counts; return the stream that moved on."""
         headers = dict(record.headers)
         try:
+            if is_further_copy(record.partition, int(headers.get(COPIES_HEADER, 1))):
+                return None
             stream: str = headers["ce_stream"].decode()
             position = Seen(int(headers["ce_logepoch"]), int(headers["ce_streamversion"]))
         except (KeyError, ValueError):

@@ -64,7 +64,7 @@ events = Table(
     UniqueConstraint("event_id", name="events_event_id"),
     **_TABLE,
 )
-"""The log. `metadata` holds topic, key, correlation, causation, actor, traceparent and prerequisites."""
+"""The log. `metadata` holds topic, key, correlation, causation, actor, traceparent, prerequisites and copies."""
 
 snapshots = Table(
     "snapshots",

@@ -9,7 +9,8 @@ never just work under way. The checks are
 - `rest`: what was waiting when the check began is published and consumed within a bounded time, and nothing is parked;
 - `answers`: what an answer to an idempotency key says was written is in the log;
 - `streams`: the versions of every stream are 1, 2, 3, …;
-- `topics`: the topics hold exactly the facts of the log that are not in the outbox, each stream in its order;
+- `topics`: the topics hold exactly the facts of the log that are not in the outbox, each stream in its order, and
+  every copy of those that stand in every partition;
 - `consumers`: each consumer has seen every fact before its offsets, beside what it has set aside;
 - the service's own `invariants`, by their names;
 - `view …`: every view equals a fresh rebuild; what differs is named by row and column.
@@ -17,7 +18,7 @@ never just work under way. The checks are
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -27,6 +28,7 @@ from sqlalchemy.dialects.mysql import INTEGER
 from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lms.kernel.cloudevents import COPIES_HEADER, is_further_copy
 from lms.kernel.consistency import HEADER as CONSISTENCY_TOKEN
 from lms.kernel.consistency import read_token
 from lms.kernel.consumer import Projector, Reactor
@@ -261,34 +263,60 @@ async def _topics(database: Database, bootstrap: str, service: Any) -> Check:
     async with database.snapshot() as connection:
         waiting = set((await connection.execute(select(outbox.c.id))).scalars())
         logged = {hash(tuple(row)) async for row in _log(connection) if row.event_id not in waiting}
-    published: set[int] = set()
+    published = _Published()
     strangers: dict[str, str] = {}
-    seen: dict[str, Seen] = {}
     ends = await ends_of(bootstrap, service.publishes)
     async for record in messages_between(bootstrap, {}, ends):
         headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
         if headers.get("ce_source") == service.name and "ce_stream" in headers:
             check.examined += 1
-            stream, position = headers["ce_stream"], Seen(int(headers["ce_logepoch"]), int(headers["ce_streamversion"]))
-            mark = hash((headers["ce_id"], stream, position.version))
-            published.add(mark)
+            what, mark, in_order = published.add(headers, record.partition)
             if mark not in logged:
-                strangers[headers["ce_id"]] = f"{stream} version {position.version}"
-            verdict = judge_position(position, seen.get(stream))
-            if verdict is Verdict.GAP:
-                check.fault(f"{record.topic} has {stream} version {position.version} before its predecessor")
-            if verdict is not Verdict.SKIP:
-                seen[stream] = position
+                strangers[headers["ce_id"]] = what
+            if not in_order:
+                check.fault(f"{record.topic} has {what} before its predecessor")
+    for what, partitions, copies in published.copied(logged):
+        check.fault(f"Kafka has {what} in {partitions} of {copies} partitions")
     async with database.snapshot() as connection:
         await _forget_younger(connection, strangers)
         for event_id, what in strangers.items():
             check.fault(f"Kafka has {what} (event {event_id}), and the log has not")
-        lost = logged - published
+        lost = logged - published.marks
         if lost:
             async for row in _log(connection):
                 if hash(tuple(row)) in lost:
                     check.fault(f"the log has {row.stream} version {row.version} (event {row.event_id}), not Kafka")
     return check
+
+
+@dataclass
+class _Published:
+    """What the topics hold of a service's facts; `marks` are their ids, streams and versions as numbers."""
+
+    marks: set[int] = field(default_factory=set)
+    seen: dict[str, Seen] = field(default_factory=dict)
+    copies: dict[int, tuple[str, int, set[int]]] = field(default_factory=dict)
+
+    def add(self, headers: Mapping[str, str], partition: int) -> tuple[str, int, bool]:
+        """Take a message; return what it is, its mark, and whether it does not come before its predecessor."""
+        stream, position = headers["ce_stream"], Seen(int(headers["ce_logepoch"]), int(headers["ce_streamversion"]))
+        what, mark = f"{stream} version {position.version}", hash((headers["ce_id"], stream, position.version))
+        self.marks.add(mark)
+        copies = int(headers.get(COPIES_HEADER, "1"))
+        if copies > 1:
+            self.copies.setdefault(mark, (what, copies, set()))[2].add(partition)
+        if is_further_copy(partition, copies):
+            return what, mark, True
+        verdict = judge_position(position, self.seen.get(stream))
+        if verdict is not Verdict.SKIP:
+            self.seen[stream] = position
+        return what, mark, verdict is not Verdict.GAP
+
+    def copied(self, marks: Container[int]) -> Iterator[tuple[str, int, int]]:
+        """Return which of the facts that should stand in every partition do not, and in how many they do."""
+        for mark, (what, copies, partitions) in self.copies.items():
+            if mark in marks and len(partitions) < copies:
+                yield what, len(partitions), copies
 
 
 async def _forget_younger(connection: AsyncConnection, strangers: dict[str, str]) -> None:

@@ -15,15 +15,17 @@ from lms.balances.decider import LEAVE_ACCOUNT
 from lms.balances.decider.engine import walk
 from lms.balances.decider.standing import standing
 from lms.balances.decider.state import Account, lots_through, takings
-from lms.balances.events import BalanceDebited
+from lms.balances.events import BalanceCredited, BalanceDebited
 from lms.balances.projections import catalogue
 from lms.balances.projections.ledger import lines
 from lms.kernel.consumer import Projector
 from lms.kernel.projection import Delete, Projection, Update, Upsert, writes_of
 from lms.kernel.schema import parked_events, parked_keys
 from lms.requests.decider import BOOK
+from lms.requests.decider.payroll import Booked
 from lms.requests.decider.states import AwaitingReservation, Book, CancellationRequested, Request
-from lms.requests.events import LeaveConfirmed
+from lms.requests.events import AbsenceConfirmed, AbsenceCorrected, AbsenceRevoked, LeaveConfirmed, PeriodClosed
+from lms.requests.projections import payroll_lines
 
 
 def check(world: World, *, limit: int | None) -> None:
@@ -40,6 +42,7 @@ def check(world: World, *, limit: int | None) -> None:
         for request in book.requests.values():
             agrees(world, person, request, account)
     debited_once(world)
+    payroll_adds_up(world)
 
 
 def _state(world: World, process: MemoryProcess, decider: Any, aggregate_id: str) -> Any:
@@ -189,3 +192,29 @@ def debited_once(world: World) -> None:
     )
     assert debited == confirmed
     assert all(times == 1 for times in debited.values()), debited
+
+
+def payroll_adds_up(world: World) -> None:
+    """Payroll's lines are the debits, to the minute; and what a month had when it was closed is what it has."""
+    debited: Counter[tuple[str, str]] = Counter()
+    for one in world.balances.log():
+        if isinstance(one.event, BalanceDebited | BalanceCredited):
+            for entry in one.event.entries:
+                debited[one.event.employee_id, one.event.leave_type] -= entry.minutes
+    booked: Counter[tuple[str, str]] = Counter()
+    closed: dict[str, Booked] = {}
+    for one in world.requests.log():
+        match one.event:
+            case PeriodClosed() as month:
+                closed[month.period] = Booked(month.line_count, month.entitlement_minutes, month.scheduled_minutes)
+            case AbsenceConfirmed() | AbsenceCorrected() | AbsenceRevoked() as absence:
+                for line in absence.lines:
+                    assert line.period not in closed, (absence, closed)
+                    booked[absence.employee_id, absence.leave_type] += line.entitlement_minutes
+    assert _some(booked) == _some(debited)
+    months = world.ask(world.requests, lambda connection: payroll_lines.booked_after(connection, None))
+    assert {month: months.get(month, Booked()) for month in closed} == closed
+
+
+def _some(minutes: Counter[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    return {key: value for key, value in minutes.items() if value}

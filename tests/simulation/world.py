@@ -28,18 +28,22 @@ from lms.balances.events import LeaveTypeTerms, PolicyTerms
 from lms.balances.main import SERVICE as BALANCES
 from lms.directory import events as told
 from lms.directory.decider import CALENDAR, DELEGATION, EMPLOYEE, LOCATION, SCHEDULE
+from lms.kernel.cloudevents import PARTITION_HEADER
 from lms.kernel.consumer import ConsumerRunner
 from lms.kernel.errors import DomainError
 from lms.kernel.execution import UnitOfWork
 from lms.kernel.sealed import Sealed
 from lms.kernel.service import Service
 from lms.requests import commands as asking
+from lms.requests import store as requests_store
 from lms.requests.decider import BOOK
 from lms.requests.decider.book import Changes
 from lms.requests.decider.chargeable import Interval
+from lms.requests.decider.payroll import MONTHLY, month_of, next_month
 from lms.requests.decider.states import Request
 from lms.requests.events import DayPart
 from lms.requests.main import SERVICE as REQUESTS
+from lms.requests.projections import payroll_lines
 
 T = TypeVar("T")
 
@@ -105,7 +109,7 @@ class World:
         self._loop = asyncio.new_event_loop()
         self.clock = MemoryClock()
         self.directory = MemoryProcess(DIRECTORY, self.clock)
-        self.requests = MemoryProcess(REQUESTS, self.clock)
+        self.requests = MemoryProcess(REQUESTS, self.clock, requests_store.metadata.sorted_tables)
         self.balances = MemoryProcess(BALANCES, self.clock, balances_store._metadata.sorted_tables)
         self.approvals = MemoryProcess(APPROVALS, self.clock, [approvals_store.routing_day])
         self.processes = (self.directory, self.requests, self.balances, self.approvals)
@@ -139,6 +143,8 @@ class World:
         self.asked, self.delegations, self.policy_version = [], [], 1
 
     def _start(self) -> None:
+        with self.requests.database.memory.begin() as connection:  # what the migration does
+            connection.execute(requests_store.payroll_calendars.insert().values(calendar=MONTHLY))
         office = told.LocationCreated(
             location_id=OFFICE, name="Office", country="FR", subdivision=None, time_zone="Europe/Paris",
             calendar_id=HOLIDAYS,
@@ -187,8 +193,10 @@ class World:
         found = process.take_outbox()
         for _ in range(times):
             for row in found:
-                headers = [(name, text.encode()) for name, text in orjson.loads(row.headers).items()]
-                self.topics.publish(row.aggregatetype, row.aggregateid, headers, row.payload.encode())
+                headers = orjson.loads(row.headers)
+                key = headers.pop(PARTITION_HEADER, row.aggregateid)  # a copy for a partition is a partition of its own
+                sent = [(name, text.encode()) for name, text in headers.items()]
+                self.topics.publish(row.aggregatetype, key, sent, row.payload.encode())
 
     def runner_of(self, channel: Channel) -> ConsumerRunner:
         """Return the consumer of a channel."""
@@ -369,6 +377,14 @@ class World:
                 expected_version=None,
             ),
         )  # fmt: skip
+
+    def close_months(self, months: int) -> None:
+        """Let payroll close the next months that are due, from the first one in which anything is booked."""
+        for _ in range(months):
+            last = self.ask(self.requests, requests_store.last_closed)
+            first = self.ask(self.requests, payroll_lines.first_booked)
+            due = next_month(last) if last else first or month_of(self.clock.today())
+            self.do(self.requests, lambda uow, due=due: asking.close_period(uow, due, "payroll"))  # type: ignore[misc]
 
     def decide(self, number: int, revision: int, caller: str, *, approve: bool) -> None:
         """Approve or reject a revision."""

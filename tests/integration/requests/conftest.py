@@ -116,6 +116,7 @@ class Requests:
                 location_id="paris",
                 manager_id=manager_id,
                 schedule_id="full",
+                cost_centre="4100",
             ),
         )
         async with self.runtime.database.transaction() as connection:
@@ -190,10 +191,10 @@ class Requests:
         await self.approved(request)
         return request
 
-    async def log_of(self, employee_id: str) -> list[Recorded]:
-        """The leave book as it stands in the log."""
+    async def log_of(self, employee_id: str, kind: str = "leave-book") -> list[Recorded]:
+        """The leave book, or another stream of somebody's, as it stands in the log."""
         async with self.runtime.database.read() as connection:
-            return await self.runtime.store.read(connection, f"leave-book-{employee_id}")
+            return await self.runtime.store.read(connection, f"{kind}-{employee_id}")
 
     async def asked_by(self, employee_id: str) -> list[Recorded] | None:
         """The leave book once there is anything in it."""
@@ -209,6 +210,8 @@ def leave_type(slug: str, unit: Any, readers: tuple[str, ...], *, needs_approval
         leave_type=slug,
         name=slug,
         unit=unit,
+        paid=True,
+        pay_code=slug[:3].upper(),
         needs_approval=needs_approval,
         attachment_after_days=3 if slug == "sick" else None,
         min_notice_days=0,
@@ -253,8 +256,9 @@ async def requests(_migrated: str, redis_url: str) -> AsyncIterator[Requests]:
     engine = create_engine(make_url(_migrated).set(drivername="mysql+pymysql"))
     with engine.begin() as connection:
         tables = [row[0] for row in connection.execute(text("SHOW TABLES"))]
-        for table in set(tables) - {"alembic_version", "log"}:
+        for table in set(tables) - {"alembic_version", "log", "payroll_calendars"}:
             connection.execute(text(f"DELETE FROM `{table}`"))  # noqa: S608  # names of our own tables
+        connection.execute(text("UPDATE payroll_calendars SET last_closed = NULL"))
     engine.dispose()
     settings = KernelSettings.model_validate(
         {

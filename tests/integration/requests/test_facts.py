@@ -94,6 +94,8 @@ async def test_notice_and_blackouts_are_those_of_the_newest_terms(requests: Any)
             leave_type="annual",
             name="annual",
             unit="half-day",
+            paid=True,
+            pay_code="ANN",
             needs_approval=True,
             attachment_after_days=None,
             min_notice_days=7,

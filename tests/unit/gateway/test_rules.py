@@ -44,6 +44,16 @@ def test_gates_ask_for_a_role_only_for_what_changes_things() -> None:
     assert routes.admits(_to("/api/v1/accruals/run"), "POST", _caller(scopes=("accruals.run",)))
 
 
+def test_what_payroll_books_is_for_payroll_alone() -> None:
+    absences = _to("/api/v1/payroll/absences")
+    assert absences.service == "requests"
+    assert routes.admits(absences, "GET", _caller("payroll"))
+    assert routes.admits(absences, "GET", _caller(scopes=("payroll.read",)))
+    for role in ("employee", "manager", "hr", "admin"):
+        assert not routes.admits(absences, "GET", _caller(role))
+        assert not routes.admits(_to("/api/v1/payroll/periods/2026-07/close"), "POST", _caller(role))
+
+
 def test_only_harmless_requests_are_repeated() -> None:
     assert routes.repeatable("GET", keyed=False)
     assert routes.repeatable("POST", keyed=True)

@@ -34,8 +34,8 @@ from lms.kernel.consistency import read_token
 from lms.kernel.consumer import Projector, Reactor
 from lms.kernel.database import Database
 from lms.kernel.decider import C, Decider, E, S
-from lms.kernel.event import Envelope
-from lms.kernel.eventstore import EventStore, Loaded
+from lms.kernel.event import Envelope, Event
+from lms.kernel.eventstore import EventStore, Loaded, Recorded
 from lms.kernel.idempotency import stored_replies
 from lms.kernel.kafka import ends_of, messages_between
 from lms.kernel.projection import Projection
@@ -98,6 +98,26 @@ class Evidence:
         async for found in self.store.states(self.connection, decider):
             self.examined += 1
             yield found
+
+    async def logged(self, models: Sequence[type[Event]]) -> AsyncIterator[Recorded]:
+        """Return every fact of some kinds of the service's own, in the order of the log."""
+        types = sorted(model.TYPE for model in models)
+        position = 0
+        newest = int(await self.connection.scalar(select(func.max(events.c.global_position))) or 0)
+        while position < newest:
+            rows = await self.connection.execute(
+                select(events)
+                .where(
+                    events.c.global_position > position,
+                    events.c.global_position <= position + _CHUNK,
+                    events.c.type.in_(types),
+                )
+                .order_by(events.c.global_position)
+            )
+            for row in rows:
+                self.examined += 1
+                yield self.store.recorded(row)
+            position += _CHUNK
 
     async def heard(self, consumer: Projector | Reactor) -> AsyncIterator[tuple[Any, Envelope]]:
         """Return every fact that a consumer reads and has heard, each stream in its order."""

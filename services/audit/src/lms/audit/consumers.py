@@ -8,6 +8,7 @@ TOPICS = (
     "leave.requests.v1",
     "leave.balances.v1",
     "leave.approvals.v1",
+    "leave.payroll.v1",
 )
 
 RECORD = Recorder("record", topics=TOPICS, record=record)

@@ -19,6 +19,7 @@ SERVICES = {
     "privacy": "directory",
     "leave-requests": "requests",
     "calendar": "requests",
+    "payroll": "requests",
     "balances": "balances",
     "leave-types": "balances",
     "policies": "balances",
@@ -48,6 +49,7 @@ GATES: tuple[tuple[str, frozenset[str], frozenset[str]], ...] = (
     ("policies", _WRITES, _OFFICE),
     ("accruals", _WRITES, _OFFICE),
     ("balances/adjustments", _WRITES, frozenset({"hr"})),
+    ("payroll", _WRITES | SAFE, frozenset({"payroll"})),
     ("audit", _WRITES | SAFE, frozenset({"auditor"})),
 )
 """Under a prefix, with a method, one of the roles is needed. The services check again, and whose data it is."""

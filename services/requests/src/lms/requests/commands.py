@@ -4,34 +4,38 @@ Reasons are sealed beforehand (`sealed`): the keyring has a database connection 
 wait for.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lms.kernel.consumer import NotYetKnown
 from lms.kernel.errors import DomainError
 from lms.kernel.event import Prerequisite
 from lms.kernel.execution import UnitOfWork
 from lms.kernel.ids import new_id
 from lms.kernel.keyring import Keyring
 from lms.kernel.sealed import Sealed
-from lms.requests.decider import BOOK
+from lms.requests import store
+from lms.requests.decider import ABSENCES, BOOK, CALENDAR
 from lms.requests.decider.book import (
     AmendLeave,
     Answer,
     CancelDays,
     CancelLeave,
     Changes,
+    Command,
     RequestLeave,
     overlapping,
 )
 from lms.requests.decider.chargeable import DayCharge, Interval, charged_days, per_day
 from lms.requests.decider.errors import EmployeeUnknown, NoSuchRequest
+from lms.requests.decider.payroll import MONTHLY, AbsenceCommand, BookAbsence, ClosePeriod, RevokeAbsence
 from lms.requests.decider.rules import Facts, broken_rules, shaped
-from lms.requests.events import RestsOn
-from lms.requests.projections import employees
-from lms.requests.projections.facts import facts_of
+from lms.requests.events import BookEvent, LeaveCancelled, LeaveConfirmed, RestsOn
+from lms.requests.projections import employees, payroll_lines
+from lms.requests.projections.facts import facts_of, payment_of
 from lms.requests.upstream import BALANCES, DIRECTORY
 
 _OF_BALANCES = ("leave-type-", "policy-")
@@ -63,7 +67,7 @@ async def request_leave(
         facts=facts,
         today=uow.today,
     )
-    await uow.handle(BOOK, employee_id, command, key=employee_id, prerequisites=prerequisites(facts.rests_on))
+    await _enter(uow, employee_id, command, facts.rests_on)
     return command.request_id
 
 
@@ -94,7 +98,7 @@ async def amend_leave(
         today=uow.today,
         expected_version=expected_version,
     )
-    await uow.handle(BOOK, employee_id, command, key=employee_id, prerequisites=prerequisites(facts.rests_on))
+    await _enter(uow, employee_id, command, facts.rests_on)
 
 
 async def cancel_leave(
@@ -127,12 +131,69 @@ async def cancel_leave(
             today=uow.today,
             expected_version=expected_version,
         )
-    await uow.handle(BOOK, employee_id, command, key=employee_id)
+    await _enter(uow, employee_id, command)
 
 
 async def record(uow: UnitOfWork, answer: Answer, rests_on: Iterable[RestsOn] = ()) -> None:
-    """Let the book hear what another service found about a revision. Repeated or late answers change nothing."""
-    await uow.handle(BOOK, answer.employee_id, answer, key=answer.employee_id, prerequisites=prerequisites(rests_on))
+    """Let the book hear what another service found about a revision. Repeated or late answers change nothing.
+
+    Raises NotYetKnown while it is not known here how the absence is paid that it confirms.
+    """
+    await _enter(uow, answer.employee_id, answer, rests_on)
+
+
+async def _enter(uow: UnitOfWork, employee_id: str, command: Command, rests_on: Iterable[RestsOn] = ()) -> None:
+    """Let the book decide, and tell payroll in the same transaction what became, or is no longer, an absence."""
+    handled = await uow.handle(BOOK, employee_id, command, key=employee_id, prerequisites=prerequisites(rests_on))
+    await _tell_payroll(uow, handled.events)
+
+
+async def _tell_payroll(uow: UnitOfWork, events: Sequence[BookEvent]) -> None:
+    for event in events:
+        told_on: Iterable[RestsOn] = ()
+        match event:
+            case LeaveConfirmed():
+                found = await payment_of(uow.connection, event.employee_id, event.leave_type)
+                if found is None:
+                    raise NotYetKnown(f"how {event.leave_type} of {event.employee_id} is paid is not known here")
+                payment, told_on = found
+                command: AbsenceCommand = BookAbsence(
+                    absence_id=event.request_id,
+                    revision=event.revision,
+                    employee_id=event.employee_id,
+                    leave_type=event.leave_type,
+                    days=event.days,
+                    payment=payment,
+                    last_closed=await store.hold_calendar(uow.connection),
+                )
+            case LeaveCancelled(confirmed_revision=int()):
+                command = RevokeAbsence(
+                    absence_id=event.request_id,
+                    revision=event.revision,
+                    employee_id=event.employee_id,
+                    leave_type=event.leave_type,
+                    last_closed=await store.hold_calendar(uow.connection),
+                )
+            case _:
+                continue
+        key = event.employee_id
+        await uow.handle(ABSENCES, key, command, key=key, prerequisites=prerequisites(told_on))
+
+
+async def close_period(uow: UnitOfWork, period: str, closed_by: str) -> None:
+    """Close a month for payroll; one that is closed stays as it is. Raises PeriodNotBegun, PeriodOutOfOrder."""
+    await uow.hold_views()
+    await store.hold_calendar(uow.connection, alone=True)
+    command = ClosePeriod(
+        period=period,
+        closed_by=closed_by,
+        today=uow.today,
+        booked=await payroll_lines.booked_in(uow.connection, period),
+        first_booked=await payroll_lines.first_booked(uow.connection),
+    )
+    handled = await uow.handle(CALENDAR, MONTHLY, command, key=MONTHLY)
+    if handled.events:
+        await store.move_calendar(uow.connection, period)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
-"""The facts that requests records, all on `leave.requests.v1`: what becomes of the leave that people ask for.
+"""The facts that requests records: what becomes of the leave that people ask for, and what payroll has to book of it.
 
+The first go to `leave.requests.v1`, the second to `leave.payroll.v1`.
 Amounts are integer minutes. `entitlement_minutes` are nominal (240 a scheduled half-day) for types in days and
 half-days, and scheduled ones for types in hours; `scheduled_minutes` are always those of the work schedule. Both are
 net of holidays. Dates are dates, without a time zone. A revision is numbered from 1 within its request; an amendment,
@@ -7,7 +8,7 @@ a cancellation of single days and a cancellation request are each a revision of 
 """
 
 from datetime import date, time
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -15,9 +16,11 @@ from lms.kernel.event import Event
 from lms.kernel.sealed import Sealed
 
 TOPIC = "leave.requests.v1"
+PAYROLL_TOPIC = "leave.payroll.v1"
 
 DayPart = Literal["full", "morning", "afternoon"]
 Kind = Literal["leave", "cancellation"]
+Period = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$", description="A month, such as `2026-07`")]
 
 
 class _Part(BaseModel):
@@ -190,6 +193,83 @@ class LeaveDecisionLapsed(Event):
     standing_state: Literal["pending", "approved", "rejected", "cancelled", "cancellation-requested"]
 
 
+class PayrollLine(_Part):
+    """One day of an absence as payroll books it in one period. Lines add up: every total is the sum of its lines.
+
+    Minutes are negative where a line takes back what an earlier one booked; it then repeats that line's `part`,
+    `pay_code`, `paid` and `cost_centre`. Otherwise these are what was known of the day when it was booked: a later
+    change of a pay code or a cost centre books nothing anew. `cost_centre` is empty where the employee has none.
+    `period` is the month (`2026-07`) in which to book. `original_period` is the month of the day where that one was
+    closed already, else null.
+    """
+
+    date: date
+    part: DayPart
+    entitlement_minutes: int
+    scheduled_minutes: int
+    pay_code: str
+    paid: bool
+    cost_centre: str
+    period: Period
+    original_period: Period | None
+
+    @property
+    def takes_back(self) -> bool:
+        """Whether it takes back what an earlier line booked; a line books some minutes, so they tell."""
+        return self.entitlement_minutes < 0 or self.scheduled_minutes < 0
+
+
+class _Absence(Event):
+    """What payroll has to book of one absence; `absence_id` is the id of the leave request through all its revisions.
+
+    The version of the stream (`ce_streamversion`) counts an employee's facts on this topic, from 1 without gaps.
+    """
+
+    absence_id: str
+    revision: int
+    employee_id: str
+    leave_type: str
+    lines: tuple[PayrollLine, ...]
+
+
+class AbsenceConfirmed(_Absence):
+    """Leave was confirmed that payroll has not heard of before; its lines are all that stands of it."""
+
+    TYPE: ClassVar[str] = "absence.confirmed"
+
+
+class AbsenceCorrected(_Absence):
+    """Confirmed leave was changed; the lines are the difference: days that stay as they were are left out.
+
+    A day that changed has a line that takes back what stood, followed by one that books what stands now.
+    """
+
+    TYPE: ClassVar[str] = "absence.corrected"
+
+
+class AbsenceRevoked(_Absence):
+    """Confirmed leave was cancelled: the lines take back all that stood."""
+
+    TYPE: ClassVar[str] = "absence.revoked"
+
+
+class PeriodClosed(Event):
+    """Payroll has closed a month. A copy stands in every partition, behind all that was booked in the month.
+
+    Whoever has read the copies of all partitions (`ce_copies` says how many) has every line of the month, and nothing
+    more will be booked in it. `line_count`, `entitlement_minutes` and `scheduled_minutes` are its control totals: so
+    many lines name it as their `period`, and to so many minutes they add up. Months are closed one after the other.
+    """
+
+    TYPE: ClassVar[str] = "period.closed"
+
+    period: Period
+    closed_by: str
+    line_count: int
+    entitlement_minutes: int
+    scheduled_minutes: int
+
+
 BookEvent = (
     LeaveRequested
     | LeaveAmended
@@ -202,7 +282,10 @@ BookEvent = (
 )
 """Everything that happens in the leave book of one employee."""
 
-EVENTS: tuple[type[Event], ...] = (
+AbsenceEvent = AbsenceConfirmed | AbsenceCorrected | AbsenceRevoked
+"""Everything that payroll hears of one employee."""
+
+BOOK_EVENTS: tuple[type[Event], ...] = (
     LeaveRequested,
     LeaveAmended,
     LeaveApprovalRequested,
@@ -212,6 +295,8 @@ EVENTS: tuple[type[Event], ...] = (
     LeaveCancellationRequested,
     LeaveDecisionLapsed,
 )
+
+PAYROLL_EVENTS: tuple[type[Event], ...] = (AbsenceConfirmed, AbsenceCorrected, AbsenceRevoked, PeriodClosed)
 
 _ANNA = "019306a0-0000-7000-8000-000000000001"
 _BEN = "019306a0-0000-7000-8000-000000000002"
@@ -224,6 +309,23 @@ _RESTS_ON = (
     RestsOn(stream="schedule-019306a0-0000-7000-8000-000000000030", version=1),
     RestsOn(stream="calendar-019306a0-0000-7000-8000-000000000040", version=2),
     RestsOn(stream="leave-type-annual", version=1),
+)
+
+_BOOKED = PayrollLine(
+    date=date(2026, 7, 6),
+    part="full",
+    entitlement_minutes=480,
+    scheduled_minutes=384,
+    pay_code="ANN",
+    paid=True,
+    cost_centre="4100",
+    period="2026-07",
+    original_period=None,
+)
+_BOOKED_TOO = _BOOKED.model_copy(update={"date": date(2026, 7, 7)})
+_TAKEN_BACK = _BOOKED_TOO.model_copy(update={"entitlement_minutes": -480, "scheduled_minutes": -384})
+_TAKEN_BACK_LATE = _BOOKED.model_copy(
+    update={"entitlement_minutes": -480, "scheduled_minutes": -384, "period": "2026-08", "original_period": "2026-07"}
 )
 
 EXAMPLES: tuple[Event, ...] = (
@@ -315,4 +417,10 @@ EXAMPLES: tuple[Event, ...] = (
     LeaveDecisionLapsed(
         request_id=_REQUEST, revision=1, employee_id=_ANNA, decision="approved", standing_state="cancelled"
     ),
+    AbsenceConfirmed(
+        absence_id=_REQUEST, revision=1, employee_id=_ANNA, leave_type="annual", lines=(_BOOKED, _BOOKED_TOO)
+    ),
+    AbsenceCorrected(absence_id=_REQUEST, revision=2, employee_id=_ANNA, leave_type="annual", lines=(_TAKEN_BACK,)),
+    AbsenceRevoked(absence_id=_REQUEST, revision=3, employee_id=_ANNA, leave_type="annual", lines=(_TAKEN_BACK_LATE,)),
+    PeriodClosed(period="2026-07", closed_by=_BEN, line_count=3, entitlement_minutes=480, scheduled_minutes=384),
 )

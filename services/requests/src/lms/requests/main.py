@@ -5,18 +5,20 @@ from pathlib import Path
 from lms.kernel.service import Service, run
 from lms.requests.api import ROUTERS
 from lms.requests.consumers import FACTS, PROCESS
-from lms.requests.decider import BOOK
-from lms.requests.events import EVENTS, EXAMPLES, TOPIC
+from lms.requests.decider import ABSENCES, BOOK, CALENDAR
+from lms.requests.events import BOOK_EVENTS, EXAMPLES, PAYROLL_EVENTS, PAYROLL_TOPIC, TOPIC
 from lms.requests.invariants import INVARIANTS
 from lms.requests.measures import announce_leave_types, tally
 from lms.requests.projections.leave_requests import LeaveRequests
+from lms.requests.projections.payroll_lines import PayrollLines
+from lms.requests.projections.payroll_periods import PayrollPeriods
 
 SERVICE = Service(
     name="requests",
     examples=EXAMPLES,
-    deciders=(BOOK,),
-    publishes={TOPIC: EVENTS},
-    inline=(LeaveRequests,),
+    deciders=(BOOK, ABSENCES, CALENDAR),
+    publishes={TOPIC: BOOK_EVENTS, PAYROLL_TOPIC: PAYROLL_EVENTS},
+    inline=(LeaveRequests, PayrollLines, PayrollPeriods),
     consumers=(FACTS, PROCESS),
     routers=ROUTERS,
     invariants=INVARIANTS,

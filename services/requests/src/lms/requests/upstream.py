@@ -32,6 +32,7 @@ class EmployeeJoined(ForeignEvent):
     location_id: str
     manager_id: str | None
     schedule_id: str
+    cost_centre: str
 
 
 class EmployeeLeft(ForeignEvent):
@@ -75,6 +76,15 @@ class EmployeeScheduleAssigned(ForeignEvent):
     TYPE: ClassVar[str] = "employee.schedule-assigned"
     employee_id: str
     schedule_id: str
+    effective_from: date
+
+
+class EmployeeCostCentreChanged(ForeignEvent):
+    """Somebody's cost is booked elsewhere from a day on; empty: nowhere in particular."""
+
+    TYPE: ClassVar[str] = "employee.cost-centre-changed"
+    employee_id: str
+    cost_centre: str
     effective_from: date
 
 
@@ -147,6 +157,8 @@ class _LeaveTypeTerms(ForeignEvent):
     leave_type: str
     name: str
     unit: Literal["day", "half-day", "hour"]
+    paid: bool
+    pay_code: str
     needs_approval: bool
     attachment_after_days: int | None
     min_notice_days: int

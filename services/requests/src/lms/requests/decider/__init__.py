@@ -1,5 +1,6 @@
-"""What requests decides: the leave book of one employee, what a leave costs, and the rules it must keep. All pure."""
+"""What requests decides: the leave book, what leave costs and which rules it keeps, what payroll hears. Pure."""
 
 from lms.requests.decider.book import BOOK
+from lms.requests.decider.payroll import ABSENCES, CALENDAR
 
-__all__ = ["BOOK"]
+__all__ = ["ABSENCES", "BOOK", "CALENDAR"]

@@ -4,13 +4,27 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from typing import Any, ClassVar, Literal
 
-from sqlalchemy import Column, Date, Index, Integer, MetaData, SmallInteger, Table, and_, bindparam, exists, select
+from sqlalchemy import (
+    VARCHAR,
+    Column,
+    Date,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    Table,
+    and_,
+    bindparam,
+    exists,
+    select,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.event import Envelope
 from lms.kernel.projection import Projection, Update, Upsert, Write, live
 from lms.kernel.schema import name
 from lms.requests.upstream import (
+    EmployeeCostCentreChanged,
     EmployeeDepartmentChanged,
     EmployeeJoined,
     EmployeeLeft,
@@ -49,6 +63,16 @@ assignments = Table(
 )
 """What holds from which day on, until the next row of the same kind."""
 
+cost_centres = Table(
+    "employee_cost_centres",
+    metadata,
+    Column("generation", SmallInteger, primary_key=True, autoincrement=False),
+    Column("employee_id", name(36), primary_key=True),
+    Column("effective_from", Date, primary_key=True),
+    Column("cost_centre", VARCHAR(80), nullable=False),
+)
+"""Where somebody's cost is booked from which day on; empty: nowhere in particular."""
+
 
 def _joined(event: EmployeeJoined, envelope: Envelope) -> Iterable[Write]:
     yield Upsert(
@@ -68,6 +92,7 @@ def _joined(event: EmployeeJoined, envelope: Envelope) -> Iterable[Write]:
     }
     for kind, value in values.items():
         yield _assignment(event.employee_id, kind, event.employed_from, value)
+    yield _cost_centre(event.employee_id, event.employed_from, event.cost_centre)
 
 
 def _left(event: EmployeeLeft, envelope: Envelope) -> Iterable[Write]:
@@ -96,6 +121,11 @@ def _schedule_assigned(event: EmployeeScheduleAssigned, envelope: Envelope) -> I
     yield _assignment(event.employee_id, "schedule", event.effective_from, event.schedule_id)
 
 
+def _cost_centre_changed(event: EmployeeCostCentreChanged, envelope: Envelope) -> Iterable[Write]:
+    yield _seen(event.employee_id, envelope)
+    yield _cost_centre(event.employee_id, event.effective_from, event.cost_centre)
+
+
 def _seen(employee_id: str, envelope: Envelope) -> Write:
     return Update(employees, {"employee_id": employee_id}, {"version": envelope.version})
 
@@ -104,11 +134,15 @@ def _assignment(employee_id: str, kind: Kind, since: date, value: str | None) ->
     return Upsert(assignments, {"employee_id": employee_id, "kind": kind, "effective_from": since, "value": value})
 
 
+def _cost_centre(employee_id: str, since: date, value: str) -> Write:
+    return Upsert(cost_centres, {"employee_id": employee_id, "effective_from": since, "cost_centre": value})
+
+
 class Employees(Projection):
     """Everybody who was ever employed."""
 
     name: ClassVar[str] = "employees"
-    tables: ClassVar[tuple[Table, ...]] = (employees, assignments)
+    tables: ClassVar[tuple[Table, ...]] = (employees, assignments, cost_centres)
     handlers: ClassVar[Mapping[type, Callable[[Any, Envelope], Iterable[Write]]]] = {
         EmployeeJoined: _joined,
         EmployeeLeft: _left,
@@ -116,6 +150,7 @@ class Employees(Projection):
         EmployeeDepartmentChanged: _department_changed,
         EmployeeLocationChanged: _location_changed,
         EmployeeScheduleAssigned: _schedule_assigned,
+        EmployeeCostCentreChanged: _cost_centre_changed,
     }
 
 
@@ -185,6 +220,23 @@ async def assigned_to(connection: AsyncConnection, kind: Kind, employee_id: str,
         if number == 0 or row.effective_from <= on:
             value = row.value
     return value
+
+
+async def cost_centres_of(connection: AsyncConnection, employee_id: str) -> list[Any]:
+    """Return each `effective_from` and `cost_centre` of an employee, oldest first, with their newest `version`."""
+    rows = await connection.execute(
+        select(cost_centres.c.effective_from, cost_centres.c.cost_centre, employees.c.version)
+        .join(
+            employees,
+            and_(
+                employees.c.generation == cost_centres.c.generation,
+                employees.c.employee_id == cost_centres.c.employee_id,
+            ),
+        )
+        .where(live(cost_centres, Employees.name), cost_centres.c.employee_id == employee_id)
+        .order_by(cost_centres.c.effective_from)
+    )
+    return list(rows)
 
 
 async def _assigned(

@@ -1,4 +1,4 @@
-"""Everything foreign that a request of one employee rests on, gathered from the views and named with its versions."""
+"""Everything foreign that leave of one employee rests on, gathered from the views and named with its versions."""
 
 from datetime import date
 from typing import Any
@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.requests.decider.chargeable import Dated, Work, in_force
 from lms.requests.decider.errors import EmployeeUnknown, UnknownLeaveType
+from lms.requests.decider.payroll import Payment
 from lms.requests.decider.rules import Employment, Facts
 from lms.requests.events import RestsOn
 from lms.requests.projections import calendars, employees, leave_types, schedules
@@ -50,6 +51,29 @@ async def facts_of(connection: AsyncConnection, employee_id: str, leave_type: st
         policies=known_type.policies,
         rests_on=tuple(RestsOn(stream=stream, version=version) for stream, version in streams.items())
         + tuple(RestsOn(stream=stream, version=version) for stream, version in known_type.streams.items()),
+    )
+
+
+async def payment_of(
+    connection: AsyncConnection, employee_id: str, leave_type: str
+) -> tuple[Payment, tuple[RestsOn, ...]] | None:
+    """Return how an employee's absence is paid, and which facts say so; None while they are not all known here.
+
+    A request is accepted only after these facts have come here, so they are known unless the views were written by an
+    older release that did not read them, and were not rebuilt yet.
+    """
+    terms = await leave_types.payment_of(connection, leave_type)
+    centres = await employees.cost_centres_of(connection, employee_id)
+    if terms is None or not centres:
+        return None
+    payment = Payment(
+        pay_code=terms.pay_code,
+        paid=bool(terms.paid),
+        cost_centres=tuple((row.effective_from, row.cost_centre) for row in centres),
+    )
+    return payment, (
+        RestsOn(stream=f"employee-{employee_id}", version=centres[0].version),
+        RestsOn(stream=f"leave-type-{leave_type}", version=terms.version),
     )
 
 

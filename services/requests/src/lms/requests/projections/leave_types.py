@@ -24,6 +24,8 @@ leave_types = Table(
     Column("leave_type", name(60), primary_key=True),
     Column("name", VARCHAR(80), nullable=False),
     Column("unit", name(10), nullable=False),
+    Column("paid", Boolean, nullable=True),
+    Column("pay_code", VARCHAR(40), nullable=True),
     Column("needs_approval", Boolean, nullable=False),
     Column("attachment_after_days", Integer, nullable=True),
     Column("min_notice_days", Integer, nullable=False),
@@ -31,7 +33,10 @@ leave_types = Table(
     Column("reason_visible_to", VARCHAR(200), nullable=False),
     Column("version", Integer, nullable=False),
 )
-"""`reason_visible_to` are roles, separated by blanks."""
+"""`reason_visible_to` are roles, separated by blanks.
+
+`paid` and `pay_code` are null in rows that an older release wrote, until the view is rebuilt.
+"""
 
 policies = Table(
     "policies",
@@ -57,6 +62,8 @@ def _terms(event: LeaveTypeDefined | LeaveTypeChanged, envelope: Envelope) -> It
             "leave_type": event.leave_type,
             "name": event.name,
             "unit": event.unit,
+            "paid": event.paid,
+            "pay_code": event.pay_code,
             "needs_approval": event.needs_approval,
             "attachment_after_days": event.attachment_after_days,
             "min_notice_days": event.min_notice_days,
@@ -155,6 +162,18 @@ async def known_types(connection: AsyncConnection) -> list[str]:
         select(leave_types.c.leave_type).where(live(leave_types, LeaveTypes.name)).order_by(leave_types.c.leave_type)
     )
     return list((await connection.execute(found)).scalars())
+
+
+async def payment_of(connection: AsyncConnection, leave_type: str) -> Any | None:
+    """Return `pay_code`, `paid` and `version` of a leave type; None while its pay code is not known here."""
+    rows = await connection.execute(
+        select(leave_types.c.pay_code, leave_types.c.paid, leave_types.c.version).where(
+            live(leave_types, LeaveTypes.name),
+            leave_types.c.leave_type == leave_type,
+            leave_types.c.pay_code.is_not(None),
+        )
+    )
+    return rows.first()
 
 
 async def reason_readers(connection: AsyncConnection) -> dict[str, frozenset[str]]:

@@ -40,7 +40,7 @@ test-slow: install-tests ## Run the long forms of the race and fault tests too
 check: install ## Lint, format, types, import rules, spelling
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
-	$(RUN) mypy shared/src cli/src services/*/src scripts tests
+	$(RUN) mypy shared/src cli/src services/*/src examples scripts tests
 	$(RUN) lint-imports
 	$(RUN) codespell
 
@@ -53,8 +53,9 @@ compose-secrets: install ## Make the secrets of `docker compose up --build`, onc
 new-service: install ## Make a service that works: NAME=…
 	@$(RUN) python scripts/new_service.py $(NAME)
 
-contracts: install ## Write shared/contracts from the producers' models
+contracts: install ## Write shared/contracts and docs/asyncapi.json from the producers' models
 	@$(RUN) python scripts/contracts.py
+	@$(RUN) python scripts/asyncapi.py
 
 k8s: install ## Write the generated parts of k8s/
 	@$(RUN) python -m scripts.k8s

@@ -65,6 +65,12 @@ _LISTS: dict[str, Callable[[str], list[tuple[str, str]]]] = {
     ],
     "scripts/services.py": lambda name: [(r'"gateway"\)', f'"{name}", "gateway")')],
     ".importlinter": lambda name: [(r"^    lms\.audit$", f"    lms.audit\n    lms.{name}")],
+    "scripts/asyncapi.py": lambda name: [
+        (
+            r"^(CHANNELS = \{)$",
+            rf'\1\n    "leave.{name}.v1": ("{name.capitalize()}", "The facts of {name}.", "The thing\'s own id."),',
+        )
+    ],
     "cli/src/lms/cli/system.py": lambda name: [(r'^(SERVICES = .*)"gateway"', rf'\1"{name}", "gateway"')],
     "cli/src/lms/cli/servers.py": lambda name: [(r"^(SCHEMAS = .*)\)$", rf'\1, "{name}")')],
     "services/gateway/src/lms/gateway/routes.py": lambda name: [

@@ -13,7 +13,7 @@ from lms.cli.system import System
 AUDITOR = Employee("auditor", ("employee", "auditor"))
 STORY = (
     "leave.requested", "balance.reserved", "leave.approval-requested", "approval.case-opened", "leave.approved",
-    "leave.confirmed", "balance.debited",
+    "leave.confirmed", "balance.debited", "absence.confirmed",
 )  # fmt: skip
 
 

@@ -28,12 +28,16 @@ def test_the_walk_of_the_readme_works_as_written(system: System) -> None:
     system.home.save()
     walk = (ROOT / "README.md").read_text(encoding="utf-8").partition("## A walk")[2]
     blocks = re.findall(r"```sh\n(.*?)```", walk, re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 7
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", "\n".join(blocks)],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=90,
         env={**os.environ, "LMS_HOME": str(system.home.folder)},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    for shown in ('"status": "pending"', '"settled": true', '"approved"', '"leave_type": "annual"', '"confirmed"'):
+    for shown in (
+        '"status": "pending"', '"settled": true', '"approved"', '"leave_type": "annual"', '"what": "confirmed"',
+        '"subject": "Your leave is confirmed"', '"type": "absence.confirmed"', '"valid": true', '"pay_code": "UNP"',
+        '"cost_centre": "CC-',
+    ):  # fmt: skip
         assert shown in done.stdout, done.stdout

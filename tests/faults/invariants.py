@@ -14,13 +14,14 @@ from typing import Any
 
 import pymysql
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from scripts import services
 from tests.conftest import TESTER
 from tests.e2e.company import Company, Employee
 
 from lms.cli.servers import SCHEMAS
 from lms.cli.system import System
 
-TOPICS = {name: f"leave.{name}.v1" for name in SCHEMAS}
+TOPICS = sorted({topic for service in services.load() for topic in service.publishes})
 _PASSING = {
     "consumer_offsets", "consumer_versions", "outbox", "relay_lease", "job_leases", "idempotency", "snapshots",
     "alembic_version", "parked_keys", "parked_events", "skipped_events", "view_generations", "accrual_runs",

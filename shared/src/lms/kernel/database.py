@@ -5,16 +5,22 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pymysql.err
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from lms.kernel.metrics import DB_CONNECTION_WAIT
 
+IDLE_SECONDS = 1.0
+"""A connection that was idle for longer is asked whether its server still answers: a host that vanished closes none."""
+
+_IDLE_SINCE = "lms.idle_since"
 _DEADLOCK = 1213
 _LOCK_TIMEOUT = 1205
 # 1317 and 4031 are how MySQL announces a connection that was killed or timed out, where MariaDB just closes it.
@@ -55,11 +61,29 @@ def is_transient(error: BaseException) -> bool:
     return is_contention(error) or is_unavailable(error)
 
 
+def _note_idle(_: Any, record: ConnectionPoolEntry) -> None:
+    record.info[_IDLE_SINCE] = time.monotonic()
+
+
+def _require_open(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
+    """Let the pool replace a connection that the server has closed since it was used last."""
+    idle_since = record.info.get(_IDLE_SINCE)
+    reader = connection.driver_connection._reader  # noqa: SLF001  # aiomysql's own pool looks there too
+    if reader is None or reader._eof or reader._buffer:  # noqa: SLF001  # what comes unasked is a last word
+        raise InvalidatePoolError("the server closed the connection")
+    if idle_since is not None and time.monotonic() - idle_since > IDLE_SECONDS:
+        try:
+            connection.ping()
+        except Exception as error:
+            raise InvalidatePoolError("the server does not answer on the connection") from error
+
+
 class Database:
     """A pool of connections to one schema, at READ COMMITTED.
 
     `url` has the form `mysql://user:password@host:port/schema`. Connections are checked before use, so that a
-    restarted server costs no failed request. A cancelled task closes its connection instead of returning it half-used.
+    restarted server costs no failed request: by what the server has said since (a closed socket), and by a round trip
+    only after IDLE_SECONDS. A cancelled task closes its connection instead of returning it half-used.
     """
 
     def __init__(self, url: str, *, pool_size: int = 10, pool_timeout: float = 5.0) -> None:
@@ -71,11 +95,13 @@ class Database:
             max_overflow=0,
             pool_timeout=pool_timeout,
             pool_recycle=1800,
-            pool_pre_ping=True,
+            pool_reset_on_return=None,  # `transaction` has ended it, or the connection is invalid
             hide_parameters=True,
             isolation_level="READ COMMITTED",
             connect_args={"connect_timeout": 5, "init_command": "SET time_zone = '+00:00'"},
         )
+        event.listen(self.engine.sync_engine, "checkin", _note_idle)
+        event.listen(self.engine.sync_engine, "checkout", _require_open)
 
     @property
     def schema(self) -> str:
@@ -91,21 +117,22 @@ class Database:
         asked = time.perf_counter()
         connection = await self.engine.connect()
         DB_CONNECTION_WAIT.observe(time.perf_counter() - asked)
+        sync: Any = connection.sync_connection
         try:
+            sync.begin()  # says so to SQLAlchemy alone: MySQL begins with the first statement
+            yield connection
+            await asyncio.shield(connection.commit())
+        except BaseException as error:
             try:
-                await connection.begin()
-                yield connection
-                await asyncio.shield(connection.commit())
-            except asyncio.CancelledError:
-                await asyncio.shield(connection.invalidate())
-                raise
-            except BaseException:
-                with contextlib.suppress(DBAPIError):  # a lost connection has rolled back by itself
-                    if not connection.invalidated:
+                if isinstance(error, asyncio.CancelledError):
+                    await asyncio.shield(connection.invalidate())
+                elif not connection.invalidated:
+                    with contextlib.suppress(DBAPIError):  # a lost connection has rolled back by itself
                         await asyncio.shield(connection.rollback())
-                raise
-        finally:
-            await asyncio.shield(connection.close())
+            finally:
+                await asyncio.shield(connection.close())
+            raise
+        sync.close()  # nothing is under way, so that this only puts the connection back
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:

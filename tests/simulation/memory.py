@@ -70,6 +70,8 @@ class MemoryConnection(AsyncConnection):
     def __init__(self, connection: Connection) -> None:  # a connection of the other kind is what this stands for
         self._now = connection
 
+    dialect: Any = property(lambda connection: connection._now.dialect, doc="SQLite's: Core executes every statement.")
+
     async def execute(self, statement: Any, parameters: Any = None, **_: Any) -> CursorResult[Any]:
         """Execute a statement."""
         return self._now.execute(statement, parameters)
@@ -157,7 +159,8 @@ class MemoryProcess:
         self.connect()
 
     def connect(self) -> None:
-        """Begin with consumers that remember nothing, as after a restart."""
+        """Begin with nothing remembered, as after a restart."""
+        self.store.views_exist = False
         self.runners = [ConsumerRunner(self, one) for one in self.service.consumers]
 
     def log(self) -> list[Recorded]:

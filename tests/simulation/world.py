@@ -29,7 +29,7 @@ from lms.balances.main import SERVICE as BALANCES
 from lms.directory import events as told
 from lms.directory.decider import CALENDAR, DELEGATION, EMPLOYEE, LOCATION, SCHEDULE
 from lms.kernel.cloudevents import PARTITION_HEADER
-from lms.kernel.consumer import ConsumerRunner
+from lms.kernel.consumer import LINGER_SECONDS, ConsumerRunner
 from lms.kernel.errors import DomainError
 from lms.kernel.execution import UnitOfWork
 from lms.kernel.sealed import Sealed
@@ -226,6 +226,9 @@ class World:
         position = self._position(runner, partition)
         fetched: Any = {partition: found[position : position + at_most]}  # what the runner reads of Kafka's records
         self._loop.run_until_complete(runner._work(_NO_CLIENT, fetched))
+        if runner._gathered:
+            runner._gathered_since -= LINGER_SECONDS  # so much later
+            self._loop.run_until_complete(runner._work(_NO_CLIENT, {}))
         (process,) = [one for one in self.processes if one.service.name == channel.service]
         for one in process.runners:
             if one._waiting:

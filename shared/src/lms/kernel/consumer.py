@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -54,17 +54,19 @@ from lms.kernel.parking import (
     delete_key,
     delete_parked,
     drainable_keys,
+    first_missing,
+    known_of,
     lock_key,
-    missing_prerequisite,
     park,
+    parked_among,
     parked_events_of,
-    parked_kinds,
     poisoned_since,
     set_kind,
 )
 from lms.kernel.projection import Projection, write_views
 from lms.kernel.schema import consumer_offsets, consumer_versions
 from lms.kernel.settings import KernelSettings
+from lms.kernel.statements import Statement, together
 from lms.kernel.versions import Seen, Verdict, judge
 
 Model = type[Event] | type[ForeignEvent]
@@ -79,6 +81,10 @@ CONCURRENT_PARTITIONS = 8
 POISON_LIMIT = 20
 POISON_WINDOW_SECONDS = 300
 """More keys poisoned than this within the window stop the consumer: then it is the code that is wrong."""
+
+LINGER_SECONDS = 0.05
+"""How long events that change nothing which anybody waits for (those that a consumer does not read, and all events of a
+recorder) are gathered, so that they are noted together and not each in a transaction of its own."""
 
 STALL_SECONDS = 30.0
 """A consumer with lag whose position stands still for so long is rebuilt (aiokafka #1037, #847, #703)."""
@@ -225,6 +231,9 @@ class ConsumerRunner:
         self._drain_wake = asyncio.Event()
         self._waiting = False
         self._joined = False
+        self._gathered: dict[TopicPartition, list[Received]] = {}
+        self._gathered_since = 0.0
+        self._assignment = 0  # grows whenever partitions are taken over
         self._session_task: asyncio.Task[None] | None = None
         self._last_progress = time.monotonic()
         self._projections = consumer.projections if isinstance(consumer, Projector) else ()
@@ -296,13 +305,15 @@ class ConsumerRunner:
             metadata_max_age_ms=30_000,
         )
         client.subscribe(list(self.consumer.topics), listener=_Assignments(self, client))
+        self._gathered = {}
         advice = asyncio.create_task(self._advise(client), name=f"advise {self.consumer.name}")
         try:
             await asyncio.wait_for(client.start(), 30.0)
             self._last_progress = time.monotonic()
             while not self._stopping:
-                records = await client.getmany(timeout_ms=_FETCH_MS, max_records=BATCH)
-                if records:
+                wait = _FETCH_MS if not self._gathered else int(LINGER_SECONDS * 1000)
+                records = await client.getmany(timeout_ms=wait, max_records=BATCH)
+                if records or self._gathered:
                     await self._work(client, records)
                     self._last_progress = time.monotonic()
                 else:
@@ -316,6 +327,8 @@ class ConsumerRunner:
     async def assigned(self, client: AIOKafkaConsumer, partitions: Iterable[TopicPartition]) -> None:
         """Take partitions over: continue where the database says."""
         wanted = list(partitions)
+        self._gathered = {}
+        self._assignment += 1
         CONSUMER_REBALANCES.labels(self.consumer.name).inc()
         for topic_partition, offset in (await self._stored_offsets(wanted)).items():
             self._positions[topic_partition] = offset
@@ -383,26 +396,47 @@ class ConsumerRunner:
     async def _work(
         self, client: AIOKafkaConsumer, records: Mapping[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]]
     ) -> None:
-        batches = {
+        fetched = {
             one: [
-                self._received(record) for record in fetched if record.offset >= self._positions.get(one, record.offset)
+                self._received(record) for record in found if record.offset >= self._positions.get(one, record.offset)
             ]
-            for one, fetched in records.items()
+            for one, found in records.items()
         }
-        batches = {one: batch for one, batch in batches.items() if batch}
+        if not self._gathered:
+            self._gathered_since = time.monotonic()
+        batches = {
+            one: batch
+            for one in {**self._gathered, **fetched}
+            if (batch := [*self._gathered.get(one, ()), *fetched.get(one, ())])
+        }
+        due = time.monotonic() - self._gathered_since >= LINGER_SECONDS or sum(map(len, batches.values())) >= BATCH
+        if not due and not any(self._is_awaited(received) for received in _in_order(batches)):
+            self._gathered = batches
+            return
+        self._gathered, assignment = {}, self._assignment
         try:
             if isinstance(self.consumer, Projector | Recorder):
-                await self._in_batches(batches)
+                await self._in_batches(_in_order(batches))
             else:
-                async with asyncio.TaskGroup() as group:
-                    for batch in batches.values():
-                        group.create_task(self._react_to_all(batch))
+                left = await self._react_to_partitions(batches)
+                if due:
+                    await self._pass_over(_in_order(left))
+                elif assignment == self._assignment:  # else it comes again from where the database says
+                    self._gathered = left
         except* Fenced:
             CONSUMER_FENCED.labels(self.consumer.name).inc()
-            held = [one for one in records if one in client.assignment()]
+            held = [one for one in batches if one in client.assignment()]
             for one, offset in (await self._stored_offsets(held)).items():
                 self._positions[one] = offset
                 client.seek(one, offset)
+
+    def _is_awaited(self, received: Received) -> bool:
+        """Say whether anything waits for what an event changes here; else it may be gathered with others."""
+        if self._record is not None:
+            return False
+        waiting = [one for one in self._runtime.runners if one._waits_for == self.consumer.name]  # noqa: SLF001  # runners of one process know each other
+        envelope = received.envelope
+        return envelope is None or any(envelope.type in one._models for one in (self, *waiting))  # noqa: SLF001
 
     def _received(self, record: "ConsumerRecord[bytes, bytes]") -> Received:
         key = record.key.decode("utf-8", "replace") if record.key else f"{record.topic}/{record.partition}"
@@ -430,9 +464,8 @@ class ConsumerRunner:
 
     # Projecting and recording --------------------------------------------------------------------------------------
 
-    async def _in_batches(self, batches: Mapping[TopicPartition, Sequence[Received]]) -> None:
+    async def _in_batches(self, everything: Sequence[Received]) -> None:
         """Write a fetch in one transaction; should one event be poison, event by event."""
-        everything = [received for _, batch in sorted(batches.items()) for received in batch]
         if not everything:
             return
         try:
@@ -456,9 +489,7 @@ class ConsumerRunner:
     async def _apply_batch(self, batch: Sequence[Received]) -> None:
         """Apply what is new of a batch, in one transaction; raises Unreadable for a message that nobody can apply."""
         async with self._database.transaction() as connection:
-            await self._move_offsets(connection, batch)
-            parked = await parked_kinds(connection, self.consumer.name, {one.key for one in batch})
-            seen = await self._seen(connection, {one.envelope.stream for one in batch if one.envelope is not None})
+            parked, seen, _ = await self._enter(connection, batch)
             fresh: list[tuple[Event | ForeignEvent, Envelope]] = []
             new: list[Received] = []
             advanced: dict[str, Seen] = {}
@@ -495,8 +526,16 @@ class ConsumerRunner:
 
     # Reacting ------------------------------------------------------------------------------------------------------
 
-    async def _react_to_all(self, batch: Sequence[Received]) -> None:
-        """React to a partition's events in order; runs of events that nobody reads only move on."""
+    async def _react_to_partitions(
+        self, batches: Mapping[TopicPartition, list[Received]]
+    ) -> dict[TopicPartition, list[Received]]:
+        """React to the events of several partitions side by side; return what only has to be moved past."""
+        async with asyncio.TaskGroup() as group:
+            reacting = {one: group.create_task(self._react_to_all(batch)) for one, batch in batches.items()}
+        return {one: task.result() for one, task in reacting.items() if task.result()}
+
+    async def _react_to_all(self, batch: Sequence[Received]) -> list[Received]:
+        """React to a partition's events in order; return those after the last one that is read, which only move on."""
         async with self._partitions_at_once:
             unread: list[Received] = []
             for received in batch:
@@ -506,7 +545,7 @@ class ConsumerRunner:
                 await self._pass_over(unread)
                 unread = []
                 await self._react_to(received)
-            await self._pass_over(unread)
+            return unread
 
     async def _pass_over(self, unread: Sequence[Received]) -> None:
         if unread:
@@ -537,21 +576,24 @@ class ConsumerRunner:
         if envelope is None:
             raise Unreadable(received.fault or "not an event")
         unit: UnitOfWork | None = None
+        wanted = self._wanted(received.topic, envelope)
         async with self._database.transaction() as connection:
-            await self._move_offsets(connection, [received])
-            if await parked_kinds(connection, self.consumer.name, {received.key}):
+            standing = await self._enter(connection, [received], wanted)
+            if standing.parked:
                 await park(connection, self.consumer.name, _parked(received))
                 self._wait()
             else:
-                unit = await self._handle(connection, received, envelope)
+                unit = await self._handle(connection, received, envelope, standing)
             failpoint("consumer.before-commit")
         failpoint("consumer.after-commit")
         self._moved([received])
         await self._committed(unit)
 
-    async def _handle(self, connection: AsyncConnection, received: Received, envelope: Envelope) -> UnitOfWork | None:
+    async def _handle(
+        self, connection: AsyncConnection, received: Received, envelope: Envelope, standing: "_Standing"
+    ) -> UnitOfWork | None:
         """Let the handler react, unless the event is old (nothing), too new (park) or too early (hold)."""
-        seen = (await self._seen(connection, {envelope.stream})).get(envelope.stream)
+        seen = standing.seen.get(envelope.stream)
         verdict = self._judge(received, envelope, seen)
         if verdict is Verdict.GAP:
             await self._park_gap(connection, received, seen)
@@ -559,7 +601,7 @@ class ConsumerRunner:
         if verdict is Verdict.SKIP:
             CONSUMER_SKIPPED.labels(self.consumer.name).inc()
             return None
-        missing = await self._missing(connection, received.topic, envelope)
+        missing = standing.missing
         if missing is not None:
             reason = f"waits until {self._waits_for} has seen {missing.stream} version {missing.version}"
             await park(connection, self.consumer.name, _parked(received), kind="held", reason=reason, waiting=missing)
@@ -590,13 +632,13 @@ class ConsumerRunner:
                 self._runtime.executor.wake()
             await unit.committed()
 
-    async def _missing(self, connection: AsyncConnection, topic: str, envelope: Envelope) -> Waiting | None:
+    def _wanted(self, topic: str, envelope: Envelope) -> list[Waiting]:
+        """Return the facts that the consumer's projector must have seen before this event."""
         if self._waits_for is None:
-            return None
+            return []
         topics = next(one.consumer.topics for one in self._runtime.runners if one.consumer.name == self._waits_for)
         itself = Waiting(topic, envelope.stream, envelope.version)
-        wanted = [one for one in (*envelope.prerequisites, itself) if one.topic in topics]
-        return await missing_prerequisite(connection, self._waits_for, wanted)
+        return [one for one in (*envelope.prerequisites, itself) if one.topic in topics]
 
     def _observe_age(self, envelope: Envelope) -> None:
         age = datetime.now(UTC) - envelope.time
@@ -626,8 +668,13 @@ class ConsumerRunner:
             return Verdict.APPLY
         return judge(envelope, seen)
 
-    async def _move_offsets(self, connection: AsyncConnection, batch: Sequence[Received]) -> None:
-        """Move the offset rows past the batch. Raises Fenced if one is not where this member left it."""
+    async def _enter(
+        self, connection: AsyncConnection, batch: Sequence[Received], wanted: Sequence[Waiting] = ()
+    ) -> "_Standing":
+        """Move the offset rows past the batch, and return what is known of its keys and streams, in one round trip.
+
+        Raises Fenced if an offset is not where this member left it.
+        """
         ends: dict[TopicPartition, int] = {}
         starts: dict[TopicPartition, int] = {}
         for one in batch:
@@ -638,37 +685,34 @@ class ConsumerRunner:
             {"c": self.consumer.name, "t": one.topic, "p": one.partition, "expected": starts[one], "next": ends[one]}
             for one in sorted(ends)
         ]
-        moved = 0
-        for row in rows:  # one by one: executemany reports no dependable row count
-            moved += (await connection.execute(_UNFENCED if disabled("consumer.fencing") else _MOVE, row)).rowcount
-        if moved != len(rows) and not disabled("consumer.fencing"):
-            raise Fenced(f"{self.consumer.name}: another member has moved the offset")
+        name = self.consumer.name
+        streams = {one.envelope.stream for one in batch if one.envelope is not None}
+        moved, parked, seen, known = await together(
+            connection,
+            (_UNFENCED if disabled("consumer.fencing") else _MOVE).of(rows),
+            parked_among(name, {one.key for one in batch}),
+            _SEEN.having(consumer=name, streams=streams),
+            known_of(self._waits_for or "", wanted),
+        )
+        if moved.rowcount != len(rows) and not disabled("consumer.fencing"):
+            raise Fenced(f"{name}: another member has moved the offset")
+        return _Standing(
+            {row.key_: row.kind for row in parked.rows},
+            {row.stream: Seen(row.log_epoch, row.version) for row in seen.rows},
+            first_missing(wanted, known.rows),
+        )
 
     def _moved(self, batch: Sequence[Received]) -> None:
         for one in batch:
             self._positions[TopicPartition(one.topic, one.partition)] = one.offset + 1
 
-    async def _seen(self, connection: AsyncConnection, streams: set[str]) -> dict[str, Seen]:
-        if not streams:
-            return {}
-        versions = consumer_versions
-        rows = await connection.execute(
-            select(versions.c.stream, versions.c.log_epoch, versions.c.version).where(
-                versions.c.consumer == self.consumer.name, versions.c.stream.in_(streams)
-            )
-        )
-        return {row.stream: Seen(row.log_epoch, row.version) for row in rows}
-
     async def _store_seen(self, connection: AsyncConnection, advanced: Mapping[str, Seen]) -> None:
         if advanced:
-            await connection.execute(
-                _STORE_SEEN,
-                [
-                    {"consumer": self.consumer.name, "stream": stream, "log_epoch": seen.log_epoch,
-                     "version": seen.version}
-                    for stream, seen in sorted(advanced.items())
-                ],
-            )  # fmt: skip
+            rows = [
+                {"consumer": self.consumer.name, "stream": stream, "log_epoch": seen.log_epoch, "version": seen.version}
+                for stream, seen in sorted(advanced.items())
+            ]
+            await together(connection, _STORE_SEEN.of(rows))
 
     async def _park_gap(self, connection: AsyncConnection, received: Received, seen: Seen | None) -> None:
         envelope = received.envelope
@@ -683,8 +727,8 @@ class ConsumerRunner:
     async def _set_aside(self, received: Received, kind: Kind, reason: str) -> None:
         """Park a poison event with its key, publish the dead letter, and move on."""
         async with self._database.transaction() as connection:
-            await self._move_offsets(connection, [received])
-            if await parked_kinds(connection, self.consumer.name, {received.key}):
+            standing = await self._enter(connection, [received])
+            if standing.parked:
                 await park(connection, self.consumer.name, _parked(received))
             else:
                 await park(connection, self.consumer.name, _parked(received), kind=kind, reason=reason)
@@ -711,9 +755,8 @@ class ConsumerRunner:
     async def _hold(self, received: Received, reason: str) -> None:
         """Park an event that came too early with its key, and move on."""
         async with self._database.transaction() as connection:
-            await self._move_offsets(connection, [received])
-            parked = await parked_kinds(connection, self.consumer.name, {received.key})
-            kind: Kind | None = None if parked else "held"
+            standing = await self._enter(connection, [received])
+            kind: Kind | None = None if standing.parked else "held"
             await park(connection, self.consumer.name, _parked(received), kind=kind, reason=reason)
         self._moved([received])
         self._wait()
@@ -795,11 +838,17 @@ class ConsumerRunner:
         if received.envelope is None or received.fault is not None:
             raise Unreadable(received.fault or "not an event")
         envelope = received.envelope
-        seen = (await self._seen(connection, {envelope.stream})).get(envelope.stream)
-        verdict = self._judge(received, envelope, seen)
+        wanted = self._wanted(received.topic, envelope)
+        seen, known = await together(
+            connection,
+            _SEEN.having(consumer=self.consumer.name, streams={envelope.stream}),
+            known_of(self._waits_for or "", wanted),
+        )
+        last = Seen(seen.rows[0].log_epoch, seen.rows[0].version) if seen.rows else None
+        verdict = self._judge(received, envelope, last)
         if verdict is Verdict.SKIP:
             return True, None
-        if verdict is Verdict.GAP or await self._missing(connection, received.topic, envelope) is not None:
+        if verdict is Verdict.GAP or first_missing(wanted, known.rows) is not None:
             return False, None
         return True, await self._apply(connection, received, envelope)
 
@@ -820,29 +869,43 @@ class _Assignments(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
         await self._runner.assigned(self._client, assigned)
 
 
-_MOVE = (
+def _in_order(batches: Mapping[TopicPartition, Sequence[Received]]) -> list[Received]:
+    """Return the events of all partitions, those of each in their order."""
+    return [received for _, batch in sorted(batches.items()) for received in batch]
+
+
+class _Standing(NamedTuple):
+    """What is known as a batch begins: its parked keys, its streams, and the first fact that it must wait for."""
+
+    parked: dict[str, str]
+    seen: dict[str, Seen]
+    missing: Waiting | None
+
+
+_offset = (
+    consumer_offsets.c.consumer == bindparam("c"),
+    consumer_offsets.c.topic == bindparam("t"),
+    consumer_offsets.c.partition_no == bindparam("p"),
+)
+_MOVE = Statement(
     update(consumer_offsets)
-    .where(
-        consumer_offsets.c.consumer == bindparam("c"),
-        consumer_offsets.c.topic == bindparam("t"),
-        consumer_offsets.c.partition_no == bindparam("p"),
-        consumer_offsets.c.next_offset == bindparam("expected"),
-    )
+    .where(*_offset, consumer_offsets.c.next_offset == bindparam("expected"))
     .values(next_offset=bindparam("next"))
 )
-_UNFENCED = (
-    update(consumer_offsets)
-    .where(
-        consumer_offsets.c.consumer == bindparam("c"),
-        consumer_offsets.c.topic == bindparam("t"),
-        consumer_offsets.c.partition_no == bindparam("p"),
-        bindparam("expected") >= 0,
+_UNFENCED = Statement(
+    update(consumer_offsets).where(*_offset, bindparam("expected") >= 0).values(next_offset=bindparam("next"))
+)
+_SEEN = Statement(
+    select(consumer_versions.c.stream, consumer_versions.c.log_epoch, consumer_versions.c.version).where(
+        consumer_versions.c.consumer == bindparam("consumer"),
+        consumer_versions.c.stream.in_(bindparam("streams", expanding=True)),
     )
-    .values(next_offset=bindparam("next"))
 )
 _insert_seen = upsert(consumer_versions)
-_STORE_SEEN = _insert_seen.on_duplicate_key_update(
-    log_epoch=_insert_seen.inserted.log_epoch, version=_insert_seen.inserted.version
+_STORE_SEEN = Statement(
+    _insert_seen.on_duplicate_key_update(
+        log_epoch=_insert_seen.inserted.log_epoch, version=_insert_seen.inserted.version
+    )
 )
 
 

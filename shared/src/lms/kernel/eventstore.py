@@ -11,7 +11,7 @@ from typing import Any, Generic
 
 import orjson
 from pydantic import ValidationError
-from sqlalchemy import func, insert, or_, select
+from sqlalchemy import bindparam, func, insert, literal, or_, select, union_all
 from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -23,11 +23,34 @@ from lms.kernel.failpoints import disabled
 from lms.kernel.ids import new_id
 from lms.kernel.kafka import PARTITIONS
 from lms.kernel.schema import events, log, outbox, snapshots
+from lms.kernel.statements import Call, Result, Statement, together
 
 SNAPSHOT_EVERY = 200
 """Events after which a stream gets a new snapshot."""
 
 _PAGE = 5_000
+
+_ENTER_EVENTS = Statement(insert(events))
+_ENTER_OUTBOX = Statement(insert(outbox))
+_EVENTS = select(events.c.version, events.c.type, events.c.schema_version, events.c.data).where(
+    events.c.stream == bindparam("stream")
+)
+_OF_SNAPSHOT = (snapshots.c.stream == bindparam("stream"), snapshots.c.evolve_version == bindparam("evolve_version"))
+_LOAD = Statement(
+    union_all(
+        select(
+            snapshots.c.version,
+            literal("").label("type"),
+            literal(0).label("schema_version"),
+            snapshots.c.state.label("data"),
+        ).where(*_OF_SNAPSHOT),
+        _EVENTS.where(
+            events.c.version > func.coalesce(select(snapshots.c.version).where(*_OF_SNAPSHOT).scalar_subquery(), 0)
+        ),
+    )
+)
+"""The snapshot, which has no type, and the events behind it; one statement, so that they are of one moment."""
+_LOAD_EVENTS = Statement(_EVENTS)
 
 
 class ConcurrencyConflict(Exception):
@@ -83,12 +106,14 @@ class Loaded(Generic[S]):
 class EventStore:
     """Appends to and reads from the streams of one service; holds no state beside the log's epoch.
 
-    `source` is the service's name, as it stands in `ce_source`.
+    `source` is the service's name, as it stands in `ce_source`. `views_exist` says whether the inline views have been
+    held here before, so that their rows in `view_generations` are there.
     """
 
     def __init__(self, source: str, codec: Codec) -> None:
         self.source = source
         self.codec = codec
+        self.views_exist = False
         self._log_epoch: int | None = None
 
     async def log_epoch(self, connection: AsyncConnection) -> int:
@@ -107,6 +132,13 @@ class EventStore:
         Raises ConcurrencyConflict unless every stream stands at its `expected` version; the transaction must then be
         rolled back.
         """
+        recorded, _ = await self.append_behind(connection, (), appends, causality)
+        return recorded
+
+    async def append_behind(
+        self, connection: AsyncConnection, ahead: Sequence[Call], appends: Sequence[Append], causality: Causality
+    ) -> tuple[list[Recorded], Sequence[Result]]:
+        """Append as `append` does, behind statements that go in the same round trip; return what came of them too."""
         epoch = await self.log_epoch(connection)
         now = datetime.now(UTC)
         recorded: list[Recorded] = []
@@ -134,8 +166,6 @@ class EventStore:
                     copies=PARTITIONS if append.every_partition else 1,
                 )
                 recorded.append(Recorded(event, envelope, 0))
-        if not recorded:
-            return []
         topics = {append.stream: append.topic for append in appends}
         event_rows: list[dict[str, Any]] = []
         outbox_rows: list[dict[str, Any]] = []
@@ -168,36 +198,25 @@ class EventStore:
                 for partition in _partitions(one.envelope.copies)
             ]
         try:
-            await connection.execute(insert(events), event_rows)
+            results = await together(connection, *ahead, _ENTER_EVENTS.of(event_rows), _ENTER_OUTBOX.of(outbox_rows))
         except IntegrityError as error:
             first = min(appends, key=lambda one: one.stream)
             taken = next((one for one in appends if one.stream in str(error.orig)), first)
             raise ConcurrencyConflict(taken.stream, taken.expected) from error
-        await connection.execute(insert(outbox), outbox_rows)
-        return recorded
+        return recorded, results[: len(ahead)]
 
     async def load(self, connection: AsyncConnection, decider: Decider[C, S, E], aggregate_id: str) -> Loaded[S]:
         """Return the state of an aggregate, from its newest usable snapshot on."""
         stream = decider.stream(aggregate_id)
+        rows = sorted(await _LOAD.rows(connection, stream=stream, evolve_version=decider.evolve_version))
         state, version = decider.initial, 0
-        found = (
-            await connection.execute(
-                select(snapshots.c.version, snapshots.c.state).where(
-                    snapshots.c.stream == stream, snapshots.c.evolve_version == decider.evolve_version
-                )
-            )
-        ).first()
-        if found is not None:
+        if rows and not rows[0].type:
+            snapshot, *rows = rows
             try:
-                state, version = decider.snapshot_adapter.validate_json(found.state), int(found.version)
-            except ValidationError:
-                state, version = decider.initial, 0  # a snapshot is only a shortcut: read the events instead
+                state, version = decider.snapshot_adapter.validate_json(snapshot.data), int(snapshot.version)
+            except ValidationError:  # a snapshot is only a shortcut: read the events instead
+                rows = sorted(await _LOAD_EVENTS.rows(connection, stream=stream))
         snapshot_version = version
-        rows = await connection.execute(
-            select(events.c.version, events.c.type, events.c.schema_version, events.c.data)
-            .where(events.c.stream == stream, events.c.version > version)
-            .order_by(events.c.version)
-        )
         for row in rows:
             state = decider.evolve(state, self.codec.decode(row.type, row.schema_version, row.data))  # type: ignore[arg-type]  # the category holds E only
             version = int(row.version)

@@ -10,7 +10,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -31,7 +31,7 @@ from lms.kernel.eventstore import (
 from lms.kernel.failpoints import failpoint
 from lms.kernel.ids import new_id
 from lms.kernel.metrics import COMMAND_CONFLICTS, COMMANDS, EVENTS_APPENDED
-from lms.kernel.projection import Projection, hold_generations, write_views
+from lms.kernel.projection import Projection, generations_of, hold_generations, sharing, write_views
 
 T = TypeVar("T")
 
@@ -103,6 +103,8 @@ class UnitOfWork:
         self._inline = inline
         self._tally = tally
         self._appended: list[Event] = []
+        self._views = [view.name for view in inline]
+        self._loaded: dict[str, Loaded[Any]] = {}
         self._after_commit: list[Callable[[], Awaitable[None]]] = []
 
     @property
@@ -116,8 +118,12 @@ class UnitOfWork:
         return self.causality.actor
 
     async def load(self, decider: Decider[C, S, E], aggregate_id: str) -> Loaded[S]:
-        """Return an aggregate's state and version (0: it has no events yet)."""
-        return await self.store.load(self.connection, decider, aggregate_id)
+        """Return an aggregate's state and version (0: it has no events yet); loaded once, it is known to this unit."""
+        stream = decider.stream(aggregate_id)
+        known = self._loaded.get(stream)
+        if known is None:
+            known = self._loaded[stream] = await self.store.load(self.connection, decider, aggregate_id)
+        return known
 
     async def handle(
         self,
@@ -142,9 +148,8 @@ class UnitOfWork:
             decider, aggregate_id, loaded.version, decided, key=key, prerequisites=prerequisites
         )
         state = decider.fold(decided, loaded.state)
-        await self.store.snapshot(
-            self.connection, decider, aggregate_id, Loaded(state, version, loaded.snapshot_version)
-        )
+        now = self._loaded[stream] = Loaded(state, version, loaded.snapshot_version)
+        await self.store.snapshot(self.connection, decider, aggregate_id, now)
         return Handled(decided, state, version, stream)
 
     async def append(
@@ -171,25 +176,35 @@ class UnitOfWork:
         """Append facts to several streams at once, in the order of their names.
 
         The inline views are held before the facts are inserted: whoever holds a view alone (`rebuild.py`) then knows
-        that every fact of the log up to its newest is committed, and is in the view.
+        that every fact of the log up to its newest is committed, and is in the view. What was loaded of the streams
+        is loaded anew when it is asked for again.
         """
-        generations = await self.hold_views()
-        recorded = await self.store.append(self.connection, appends, self.causality)
+        if not self.store.views_exist:
+            await self.hold_views()
+        holding = [sharing(self._views)] if self._inline else []
+        recorded, held = await self.store.append_behind(self.connection, holding, appends, self.causality)
+        for append in appends:
+            self._loaded.pop(append.stream, None)
         topics = {append.stream: append.topic for append in appends}
         self.written.extend(stream_versions(recorded, topics))
         self._appended.extend(one.event for one in recorded)
         if self._inline:
+            generations = generations_of(held[0])
+            if len(generations) < len(self._inline):  # they were emptied behind a running service
+                self.store.views_exist = False
+                raise ConcurrencyConflict(appends[0].stream, appends[0].expected)
             facts = [(one.event, one.envelope) for one in recorded]
             await write_views(self.connection, self._inline, facts, generations)
         return recorded
 
-    async def hold_views(self) -> dict[str, int]:
-        """Hold the inline views until the commit, and return their generations, as every append does first.
+    async def hold_views(self) -> None:
+        """Hold the inline views until the commit, as every append does first.
 
         A use case that locks rows of its own before it appends calls this before, where others append before they lock
         those rows: taken in one order, locks cannot wait for each other.
         """
-        return await hold_generations(self.connection, [view.name for view in self._inline]) if self._inline else {}
+        if self._inline:
+            await hold_generations(self.connection, self._views)
 
     def after_commit(self, action: Callable[[], Awaitable[None]]) -> None:
         """Run `action` once the transaction has committed: for caches and wake-ups, which may be lost."""
@@ -200,6 +215,7 @@ class UnitOfWork:
 
         A failing action is logged, for the facts already stand.
         """
+        self.store.views_exist = self.store.views_exist or bool(self.written)
         for event in self._appended:
             EVENTS_APPENDED.labels(event.TYPE).inc()
             self._tally(event)

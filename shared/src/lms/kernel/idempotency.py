@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 import orjson
-from sqlalchemy import insert, select, text, tuple_, update
+from sqlalchemy import bindparam, insert, select, text, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from lms.kernel.database import Database, error_number
@@ -23,6 +23,7 @@ from lms.kernel.execution import CommandContext, Executor, NothingToDo, UnitOfWo
 from lms.kernel.keyring import Cipher, derive_key
 from lms.kernel.metrics import COMMANDS_REPLAYED
 from lms.kernel.schema import idempotency
+from lms.kernel.statements import Statement
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -32,6 +33,17 @@ T = TypeVar("T")
 KEPT = timedelta(days=7)
 PURGE_BATCH = 1000
 REPLAYED = "Idempotency-Replayed"
+
+_CLAIM = Statement(insert(idempotency))
+_KEEP = Statement(
+    update(idempotency)
+    .where(
+        idempotency.c.caller == bindparam("of_caller"),
+        idempotency.c.route == bindparam("of_route"),
+        idempotency.c.key_ == bindparam("of_key"),
+    )
+    .values(status=bindparam("to_status"), answer=bindparam("to_answer"))
+)
 
 _PURPOSE = "idempotency answers"
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
@@ -137,16 +149,15 @@ class StoredAnswers:
 
     async def _claim(self, connection: "AsyncConnection", claim: Claim, answer: Reply | None = None) -> None:
         try:
-            await connection.execute(
-                insert(idempotency).values(
-                    caller=claim.caller,
-                    route=claim.route,
-                    key_=claim.key,
-                    body_hmac=self._digest(claim, self._digest_keys[0]),
-                    status=answer.status if answer else None,
-                    answer=self._sealed(claim, answer) if answer else None,
-                    created_at=datetime.now(UTC),
-                )
+            await _CLAIM.execute(
+                connection,
+                caller=claim.caller,
+                route=claim.route,
+                key_=claim.key,
+                body_hmac=self._digest(claim, self._digest_keys[0]),
+                status=answer.status if answer else None,
+                answer=self._sealed(claim, answer) if answer else None,
+                created_at=datetime.now(UTC),
             )
         except IntegrityError as error:
             if error_number(error) == _DUPLICATE:
@@ -154,14 +165,13 @@ class StoredAnswers:
             raise
 
     async def _keep(self, connection: "AsyncConnection", claim: Claim, answer: Reply) -> None:
-        await connection.execute(
-            update(idempotency)
-            .where(
-                idempotency.c.caller == claim.caller,
-                idempotency.c.route == claim.route,
-                idempotency.c.key_ == claim.key,
-            )
-            .values(status=answer.status, answer=self._sealed(claim, answer))
+        await _KEEP.execute(
+            connection,
+            of_caller=claim.caller,
+            of_route=claim.route,
+            of_key=claim.key,
+            to_status=answer.status,
+            to_answer=self._sealed(claim, answer),
         )
 
     async def _refuse(self, claim: Claim, answer: Reply) -> Reply | None:

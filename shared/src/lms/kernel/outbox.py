@@ -21,7 +21,7 @@ from typing import Any
 
 import orjson
 import structlog
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import bindparam, delete, func, select, text
 from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.exc import DBAPIError
 
@@ -32,11 +32,24 @@ from lms.kernel.ids import new_id
 from lms.kernel.kafka import Message, Producer, is_away
 from lms.kernel.metrics import RELAY_FAILURES, RELAY_LEASE, RELAYED
 from lms.kernel.schema import outbox, relay_lease
+from lms.kernel.statements import Statement, together
 
 BATCH = 500
 LEASE = timedelta(seconds=5)
 POLL = 1.0
 _log = structlog.get_logger(__name__)
+
+
+_held_by = (relay_lease.c.id == 1, relay_lease.c.holder == bindparam("holder"))
+_UNPUBLISHED = Statement(select(outbox).order_by(outbox.c.position).limit(BATCH))
+_LEASE = Statement(select(relay_lease.c.epoch).where(*_held_by).with_for_update())
+_FORGET = Statement(
+    delete(outbox).where(
+        outbox.c.position.in_(bindparam("positions", expanding=True)),
+        select(relay_lease.c.epoch).where(*_held_by).scalar_subquery() == bindparam("epoch"),
+    )
+)
+"""Sent behind `_LEASE`, which has the lease's row locked: a holder of another epoch forgets nothing."""
 
 
 class LeaseLost(Exception):
@@ -108,8 +121,12 @@ class Relay:
                 await self._sleep(POLL)
 
     async def _step(self) -> bool:
-        """Publish one batch if this copy holds the lease; say whether there may be more at once."""
-        return await self._hold() and await self._publish_batch() > 0
+        """Publish one batch if this copy holds the lease; say whether there is more at once.
+
+        What is committed while a batch that was not full goes out wakes the relay by itself.
+        """
+        published = await self._publish_batch() if await self._hold() else 0
+        return published == BATCH or (self._stopping and published > 0)
 
     async def _sleep(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -168,7 +185,7 @@ class Relay:
 
     async def _publish_batch(self) -> int:
         async with self._database.read() as connection:
-            rows = (await connection.execute(select(outbox).order_by(outbox.c.position).limit(BATCH))).all()
+            rows = await _UNPUBLISHED.rows(connection)
         if not rows:
             return 0
         failpoint("relay.after-read")
@@ -210,11 +227,10 @@ class Relay:
 
     async def _mark(self, positions: Sequence[int]) -> None:
         async with self._database.transaction() as connection:
-            epoch = await connection.scalar(
-                select(relay_lease.c.epoch)
-                .where(relay_lease.c.id == 1, relay_lease.c.holder == self._holder)
-                .with_for_update()
+            lease, _ = await together(
+                connection,
+                _LEASE.having(holder=self._holder),
+                _FORGET.having(holder=self._holder, epoch=self._epoch, positions=positions),
             )
-            if epoch != self._epoch:
+            if not lease.rows or lease.rows[0].epoch != self._epoch:
                 raise LeaseLost
-            await connection.execute(delete(outbox).where(outbox.c.position.in_(positions)))

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import orjson
 import structlog
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,6 +21,7 @@ from lms.kernel.event import Prerequisite
 from lms.kernel.ids import new_id
 from lms.kernel.metrics import PARKED_EVENTS, PARKED_KEYS, PARKED_OLDEST_AGE
 from lms.kernel.schema import consumer_versions, outbox, parked_events, parked_keys
+from lms.kernel.statements import Call, Statement
 
 Kind = Literal["poison", "gap", "held", "retry"]
 """Why a key waits; `retry` is a poisoned key that a person has released."""
@@ -51,17 +52,23 @@ class ParkedEvent:
     payload: str | None
 
 
-async def parked_kinds(connection: AsyncConnection, consumer: str, keys: Collection[str]) -> dict[str, str]:
-    """Return which of the keys are parked, and why; their rows stay locked until the transaction ends."""
-    if not keys:
-        return {}
-    rows = await connection.execute(
-        select(parked_keys.c.key_, parked_keys.c.kind)
-        .where(parked_keys.c.consumer == consumer, parked_keys.c.key_.in_(sorted(keys)))
-        .order_by(parked_keys.c.key_)
-        .with_for_update()
+_PARKED = Statement(
+    select(parked_keys.c.key_, parked_keys.c.kind)
+    .where(parked_keys.c.consumer == bindparam("consumer"), parked_keys.c.key_.in_(bindparam("keys", expanding=True)))
+    .order_by(parked_keys.c.key_)
+    .with_for_update()
+)
+_KNOWN = Statement(
+    select(consumer_versions.c.stream, consumer_versions.c.version).where(
+        consumer_versions.c.consumer == bindparam("consumer"),
+        consumer_versions.c.stream.in_(bindparam("streams", expanding=True)),
     )
-    return {row.key_: row.kind for row in rows}
+)
+
+
+def parked_among(consumer: str, keys: Collection[str]) -> Call:
+    """Return the query for which of the keys are parked, and why (`key_`, `kind`), which also locks their rows."""
+    return _PARKED.having(consumer=consumer, keys=sorted(keys))
 
 
 async def park(
@@ -156,19 +163,14 @@ async def set_kind(connection: AsyncConnection, consumer: str, key: str, kind: K
     return bool(changed.rowcount)
 
 
-async def missing_prerequisite(
-    connection: AsyncConnection, projector: str, wanted: Sequence[Prerequisite]
-) -> Prerequisite | None:
-    """Return the first of the facts that the projector has not seen."""
-    if not wanted:
-        return None
-    versions = consumer_versions
-    rows = await connection.execute(
-        select(versions.c.stream, versions.c.version).where(
-            versions.c.consumer == projector, versions.c.stream.in_({one.stream for one in wanted})
-        )
-    )
-    seen: dict[str, int] = {row.stream: row.version for row in rows}
+def known_of(projector: str, wanted: Sequence[Prerequisite]) -> Call:
+    """Return the query for how far a projector has seen the streams of the facts; `first_missing` reads its rows."""
+    return _KNOWN.having(consumer=projector, streams={one.stream for one in wanted})
+
+
+def first_missing(wanted: Sequence[Prerequisite], known: Sequence[Any]) -> Prerequisite | None:
+    """Return the first of the facts that a projector has not seen."""
+    seen: dict[str, int] = {row.stream: row.version for row in known}
     return next((one for one in wanted if seen.get(one.stream, 0) < one.version), None)
 
 

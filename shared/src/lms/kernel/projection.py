@@ -19,13 +19,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from sqlalchemy import ColumnElement, Table, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Executable, Table, bindparam, delete, func, select, update
 from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql.base import Executable
 
 from lms.kernel.event import Envelope, Event, ForeignEvent
 from lms.kernel.schema import view_generations
+from lms.kernel.statements import Call, Result, Statement, together
 
 FIRST_GENERATION = 1
 
@@ -76,6 +76,25 @@ def live(table: Table, view_name: str) -> ColumnElement[bool]:
     return table.c.generation == func.coalesce(current, FIRST_GENERATION)
 
 
+_GENERATIONS = (
+    select(view_generations.c.view_name, view_generations.c.live)
+    .where(view_generations.c.view_name.in_(bindparam("views", expanding=True)))
+    .order_by(view_generations.c.view_name)
+)
+_SHARE = Statement(_GENERATIONS.with_for_update(read=True))
+_HOLD_ALONE = Statement(_GENERATIONS.with_for_update())
+
+
+def sharing(views: Collection[str]) -> Call:
+    """Return the statement by which a writer holds views with other writers; its result is for `generations_of`."""
+    return _SHARE.having(views=sorted(views))
+
+
+def generations_of(held: Result) -> dict[str, int]:
+    """Return the generation of each view that is held; a view that was never written has none."""
+    return {row.view_name: int(row.live) for row in held.rows}
+
+
 async def hold_generations(
     connection: AsyncConnection, views: Collection[str], *, alone: bool = False
 ) -> dict[str, int]:
@@ -83,19 +102,14 @@ async def hold_generations(
 
     Writers of a view share its row; with `alone`, nobody who writes the view is between this call and their commit.
     """
-    generations = view_generations
-    statement = (
-        select(generations.c.view_name, generations.c.live)
-        .where(generations.c.view_name.in_(sorted(views)))
-        .order_by(generations.c.view_name)
-        .with_for_update(read=not alone)
-    )
-    found = {row.view_name: int(row.live) for row in await connection.execute(statement)}
-    missing = [{"view_name": view, "live": FIRST_GENERATION} for view in sorted(set(views) - set(found))]
+    hold = (_HOLD_ALONE if alone else _SHARE).having(views=sorted(views))
+    (held,) = await together(connection, hold)
+    missing = set(views) - set(generations_of(held))
     if missing:  # the view's first write: a row that does not exist cannot be held
-        await connection.execute(upsert(generations).prefix_with("IGNORE"), missing)
-        found = {row.view_name: int(row.live) for row in await connection.execute(statement)}
-    return found
+        first = [{"view_name": view, "live": FIRST_GENERATION} for view in sorted(missing)]
+        await connection.execute(upsert(view_generations).prefix_with("IGNORE"), first)
+        (held,) = await together(connection, hold)
+    return generations_of(held)
 
 
 async def write_views(
@@ -127,21 +141,19 @@ def writes_of(projection: type[Projection], facts: Sequence[tuple[Fact, Envelope
 
 
 async def apply(connection: AsyncConnection, writes: Iterable[Write], generation: int) -> None:
-    """Execute writes in order; neighbours of the same shape go to the database as one statement."""
-    shape: tuple[Any, ...] | None = None
-    rows: list[Row] = []
+    """Execute writes in order, in as few round trips as they fit in; neighbours of the same shape are one statement."""
+    groups: list[tuple[tuple[Any, ...], list[Row]]] = []
     for write in writes:
-        this_shape, row = _shape(write)
-        if this_shape != shape and rows and shape is not None:
-            await connection.execute(_statement(shape), rows)
-            rows = []
-        shape = this_shape
-        rows.append({**row, "g": generation})
-    if rows and shape is not None:
-        await connection.execute(_statement(shape), rows)
+        shape, row = _shape(write)
+        row["g"] = generation
+        if groups and groups[-1][0] == shape:
+            groups[-1][1].append(row)
+        else:
+            groups.append((shape, [row]))
+    await together(connection, *(_statement(shape).of(rows) for shape, rows in groups))
 
 
-_statements: dict[tuple[Any, ...], Executable] = {}
+_statements: dict[tuple[Any, ...], Statement] = {}
 
 
 def _shape(write: Write) -> tuple[tuple[Any, ...], Row]:
@@ -160,10 +172,10 @@ def _named(where: Row, values: Row) -> Row:
     }
 
 
-def _statement(shape: tuple[Any, ...]) -> Executable:
+def _statement(shape: tuple[Any, ...]) -> Statement:
     found = _statements.get(shape)
     if found is None:
-        found = _statements[shape] = _built(shape)
+        found = _statements[shape] = Statement(_built(shape))
     return found
 
 

@@ -58,7 +58,7 @@ async def _common(uow: UnitOfWork, employee_id: str) -> dict[str, Any]:
     """Return what every command on an account brings; open the account first if nobody did."""
     rules = await catalogue.rulebook(uow.connection)
     common: dict[str, Any] = {"employee_id": employee_id, "today": uow.today, "rulebook": rules}
-    if not await uow.store.head(uow.connection, LEAVE_ACCOUNT.stream(employee_id)):
+    if not (await uow.load(LEAVE_ACCOUNT, employee_id)).version:
         employment = await people.employment_of(uow.connection, employee_id)
         if employment is not None:
             await _decide(uow, employee_id, NoteEmployment(**common, employment=employment))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from typing import Any, ClassVar, Literal
 
-from sqlalchemy import Column, Date, Index, Integer, MetaData, SmallInteger, Table, exists, select
+from sqlalchemy import Column, Date, Index, Integer, MetaData, SmallInteger, Table, bindparam, exists, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.approvals.decider import Line, Superior
@@ -12,6 +12,7 @@ from lms.approvals.upstream import EmployeeJoined, EmployeeLeft, EmployeeLocatio
 from lms.kernel.event import Envelope
 from lms.kernel.projection import Projection, Update, Upsert, Write, live
 from lms.kernel.schema import name
+from lms.kernel.statements import Statement, together
 
 Kind = Literal["location", "manager"]
 
@@ -104,29 +105,42 @@ async def line_of(connection: AsyncConnection, employee_id: str, on: date) -> Li
     """
     line: list[Superior] = []
     passed = {employee_id}
-    person = employee_id
-    for _ in range(LONGEST_LINE):
-        await _locked(connection, person)
-        superior = await assigned_to(connection, "manager", person, on)
-        if superior is None:
-            break
-        row = await _locked(connection, superior)
+    _, superior = await _locked(connection, employee_id, on)
+    while superior is not None and superior not in passed and len(line) < LONGEST_LINE:
+        row, further = await _locked(connection, superior, on)
         employed = row is None or (row.employed_from <= on and (row.last_day is None or on <= row.last_day))
-        if superior in passed:
-            break
         line.append(Superior(superior, employed))
         if employed:
             break
         passed.add(superior)
-        person = superior
+        superior = further
     return tuple(line)
 
 
-async def _locked(connection: AsyncConnection, employee_id: str) -> Any | None:
-    statement = select(employees.c.employed_from, employees.c.last_day).where(
-        live(employees, Employees.name), employees.c.employee_id == employee_id
+_LOCKED = Statement(
+    select(employees.c.employed_from, employees.c.last_day)
+    .where(live(employees, Employees.name), employees.c.employee_id == bindparam("employee_id"))
+    .with_for_update(read=True)
+)
+_ASSIGNED = Statement(
+    select(assignments.c.effective_from, assignments.c.value)
+    .where(
+        live(assignments, Employees.name),
+        assignments.c.employee_id == bindparam("employee_id"),
+        assignments.c.kind == bindparam("kind"),
     )
-    return (await connection.execute(statement.with_for_update(read=True))).first()
+    .order_by(assignments.c.effective_from)
+)
+
+
+async def _locked(connection: AsyncConnection, employee_id: str, on: date) -> tuple[Any | None, str | None]:
+    """Lock an employee's row against change; return it, None if nothing is known, and then their manager on a day."""
+    rows, managers = await together(
+        connection,
+        _LOCKED.having(employee_id=employee_id),
+        _ASSIGNED.having(employee_id=employee_id, kind="manager"),
+    )
+    return (rows.rows[0] if rows.rows else None), _on(managers.rows, on)
 
 
 async def reports_of(connection: AsyncConnection, manager_id: str, on: date) -> set[str]:
@@ -143,11 +157,10 @@ async def reports_of(connection: AsyncConnection, manager_id: str, on: date) -> 
 
 async def assigned_to(connection: AsyncConnection, kind: Kind, employee_id: str, on: date) -> str | None:
     """Return the location or manager of an employee on a day; before the first, the first."""
-    rows = await connection.execute(
-        select(assignments.c.effective_from, assignments.c.value)
-        .where(live(assignments, Employees.name), assignments.c.employee_id == employee_id, assignments.c.kind == kind)
-        .order_by(assignments.c.effective_from)
-    )
+    return _on(await _ASSIGNED.rows(connection, employee_id=employee_id, kind=kind), on)
+
+
+def _on(rows: Iterable[Any], on: date) -> str | None:
     value: str | None = None
     for number, row in enumerate(rows):
         if number == 0 or row.effective_from <= on:

@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any, ClassVar
 
 import orjson
-from sqlalchemy import Column, Date, Index, Integer, MetaData, SmallInteger, Table, select
+from sqlalchemy import Column, Date, Index, Integer, MetaData, SmallInteger, Table, bindparam, select
 from sqlalchemy.dialects.mysql import LONGTEXT
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,6 +13,7 @@ from lms.approvals.upstream import PolicyPublished
 from lms.kernel.event import Envelope
 from lms.kernel.projection import Projection, Upsert, Write, live
 from lms.kernel.schema import name
+from lms.kernel.statements import Statement
 
 DEFAULT_STEPS = ("manager",)
 """How leave of a type without a policy is decided."""
@@ -54,13 +55,20 @@ class Policies(Projection):
     handlers: ClassVar[Mapping[type, Callable[[Any, Envelope], Iterable[Write]]]] = {PolicyPublished: _published}
 
 
+_IN_FORCE = Statement(
+    select(policies)
+    .where(
+        live(policies, Policies.name),
+        policies.c.leave_type == bindparam("leave_type"),
+        policies.c.effective_from <= bindparam("on"),
+    )
+    .order_by(policies.c.effective_from.desc(), policies.c.version.desc(), policies.c.policy_id)
+)
+
+
 async def steps_of(connection: AsyncConnection, leave_type: str, location_id: str | None, on: date) -> tuple[str, ...]:
     """Return the steps of the policy in force on a day: one for the location goes before one for everywhere."""
-    rows = await connection.execute(
-        select(policies)
-        .where(live(policies, Policies.name), policies.c.leave_type == leave_type, policies.c.effective_from <= on)
-        .order_by(policies.c.effective_from.desc(), policies.c.version.desc(), policies.c.policy_id)
-    )
+    rows = await _IN_FORCE.rows(connection, leave_type=leave_type, on=on)
     everywhere: tuple[str, ...] | None = None
     replaced: set[str] = set()
     for row in rows:

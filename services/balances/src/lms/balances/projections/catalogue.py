@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
-from sqlalchemy import Column, Date, Integer, MetaData, SmallInteger, Table, select
+from sqlalchemy import Column, Date, Integer, MetaData, SmallInteger, Table, bindparam, select
 from sqlalchemy.dialects.mysql import LONGTEXT
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -14,6 +14,7 @@ from lms.balances.events import LeaveTypeChanged, LeaveTypeDefined, LeaveTypeTer
 from lms.kernel.event import Envelope
 from lms.kernel.projection import Projection, Upsert, Write, live
 from lms.kernel.schema import instant, name
+from lms.kernel.statements import Statement, together
 
 _metadata = MetaData()
 
@@ -86,26 +87,35 @@ def _read_policy(text: str) -> PolicyPublished:
     return PolicyPublished.model_validate_json(text)
 
 
+_LEAVE_TYPES = Statement(
+    select(leave_types).where(live(leave_types, Catalogue.name)).order_by(leave_types.c.leave_type)
+)
+_POLICIES = Statement(
+    select(policy_versions.c.terms)
+    .where(live(policy_versions, Catalogue.name), policy_versions.c.recorded_at <= bindparam("known_at"))
+    .order_by(policy_versions.c.policy_id, policy_versions.c.version)
+)
+_FOREVER = datetime(9999, 1, 1)  # noqa: DTZ001  # as the column holds instants
+
+
 async def all_leave_types(connection: AsyncConnection) -> list[LeaveTypeRow]:
     """Return every leave type, by slug."""
-    rows = await connection.execute(
-        select(leave_types).where(live(leave_types, Catalogue.name)).order_by(leave_types.c.leave_type)
-    )
-    return [LeaveTypeRow(one.leave_type, one.version, _read_leave_type(one.terms)) for one in rows]
+    return _read_leave_types(await _LEAVE_TYPES.rows(connection))
 
 
 async def all_policies(connection: AsyncConnection, *, known_at: datetime | None = None) -> Sequence[PolicyPublished]:
     """Return every policy version, by policy and version; those recorded by `known_at` where it is given."""
-    query = select(policy_versions.c.terms).where(live(policy_versions, Catalogue.name))
-    if known_at is not None:
-        query = query.where(policy_versions.c.recorded_at <= known_at)
-    rows = await connection.execute(query.order_by(policy_versions.c.policy_id, policy_versions.c.version))
-    return [_read_policy(text) for text in rows.scalars()]
+    return [_read_policy(row.terms) for row in await _POLICIES.rows(connection, known_at=known_at or _FOREVER)]
 
 
 async def rulebook(connection: AsyncConnection, *, known_at: datetime | None = None) -> Rulebook:
     """Return the rules as they stand, or stood at `known_at` (a naive UTC instant)."""
-    types = await all_leave_types(connection)
+    types, policies = await together(connection, _LEAVE_TYPES.having(), _POLICIES.having(known_at=known_at or _FOREVER))
     return Rulebook(
-        {one.leave_type: one.terms for one in types}, tuple(await all_policies(connection, known_at=known_at))
+        {one.leave_type: one.terms for one in _read_leave_types(types.rows)},
+        tuple(_read_policy(row.terms) for row in policies.rows),
     )
+
+
+def _read_leave_types(rows: Iterable[Any]) -> list[LeaveTypeRow]:
+    return [LeaveTypeRow(one.leave_type, one.version, _read_leave_type(one.terms)) for one in rows]

@@ -9,6 +9,7 @@ from lms.balances.projections.catalogue import Catalogue, leave_types, policy_ve
 from lms.balances.projections.people import People, people
 from lms.kernel.projection import live
 from lms.kernel.schema import events
+from lms.kernel.statements import Statement
 
 
 class Stamp(NamedTuple):
@@ -23,19 +24,24 @@ class Stamp(NamedTuple):
     policies: int
 
 
-_QUERY = select(
-    select(func.count())
-    .select_from(people)
-    .where(live(people, People.name), people.c.employee_id == bindparam("employee_id"))
-    .scalar_subquery(),
-    select(func.max(events.c.version)).where(events.c.stream == bindparam("stream")).scalar_subquery(),
-    select(func.sum(leave_types.c.version)).where(live(leave_types, Catalogue.name)).scalar_subquery(),
-    select(func.count()).select_from(policy_versions).where(live(policy_versions, Catalogue.name)).scalar_subquery(),
+_QUERY = Statement(
+    select(
+        select(func.count())
+        .select_from(people)
+        .where(live(people, People.name), people.c.employee_id == bindparam("employee_id"))
+        .scalar_subquery(),
+        select(func.max(events.c.version)).where(events.c.stream == bindparam("stream")).scalar_subquery(),
+        select(func.sum(leave_types.c.version)).where(live(leave_types, Catalogue.name)).scalar_subquery(),
+        select(func.count())
+        .select_from(policy_versions)
+        .where(live(policy_versions, Catalogue.name))
+        .scalar_subquery(),
+    )
 )
-"""Built once: it is what every read of a balance begins with."""
+"""What every read of a balance begins with."""
 
 
 async def stamp(connection: AsyncConnection, employee_id: str, account_stream: str) -> Stamp:
     """Return the versions that a person's balances rest on now."""
-    row = (await connection.execute(_QUERY, {"employee_id": employee_id, "stream": account_stream})).one()
+    (row,) = await _QUERY.rows(connection, employee_id=employee_id, stream=account_stream)
     return Stamp(bool(row[0]), int(row[1] or 0), int(row[2] or 0), int(row[3] or 0))

@@ -1,18 +1,18 @@
 """The view `calendars`: which holidays a location keeps."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any, ClassVar
 
 from sqlalchemy import Column, Date, Integer, SmallInteger, Table, and_, bindparam, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.event import Envelope
 from lms.kernel.projection import Delete, Projection, Update, Upsert, Write, live
 from lms.kernel.schema import name
+from lms.kernel.statements import Statement
 from lms.requests.events import DayPart
-from lms.requests.projections.employees import metadata
+from lms.requests.projections.employees import assigned_ever, metadata
 from lms.requests.upstream import (
     CalendarCreated,
     CalendarHolidaysAdded,
@@ -95,7 +95,7 @@ class KnownCalendar:
     holidays: dict[date, DayPart] = field(default_factory=dict)
 
 
-_OF_LOCATIONS = (
+OF_EMPLOYEE = Statement(
     select(
         locations.c.location_id,
         locations.c.calendar_id,
@@ -116,15 +116,14 @@ _OF_LOCATIONS = (
             holidays.c.day.between(bindparam("first"), bindparam("last")),
         ),
     )
-    .where(live(locations, Calendars.name), locations.c.location_id.in_(bindparam("location_ids", expanding=True)))
+    .where(live(locations, Calendars.name), locations.c.location_id.in_(assigned_ever("location")))
 )
+"""The locations that `:employee_id` was ever at and whose calendar is known here, with the holidays from `:first` to
+`:last`; `by_location` reads the rows."""
 
 
-async def of_locations(
-    connection: AsyncConnection, location_ids: Collection[str], first: date, last: date
-) -> dict[str, KnownCalendar]:
-    """Return the calendars of those locations whose calendar is known here, with the holidays of the days."""
-    rows = await connection.execute(_OF_LOCATIONS, {"location_ids": sorted(location_ids), "first": first, "last": last})
+def by_location(rows: Iterable[Any]) -> dict[str, KnownCalendar]:
+    """Return calendars by location."""
     found: dict[str, KnownCalendar] = {}
     for row in rows:
         calendar = found.setdefault(row.location_id, KnownCalendar(row.calendar_id, row.version, row.location_version))

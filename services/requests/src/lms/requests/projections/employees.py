@@ -11,6 +11,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    Select,
     SmallInteger,
     Table,
     and_,
@@ -23,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from lms.kernel.event import Envelope
 from lms.kernel.projection import Projection, Update, Upsert, Write, live
 from lms.kernel.schema import name
+from lms.kernel.statements import Statement
 from lms.requests.upstream import (
     EmployeeCostCentreChanged,
     EmployeeDepartmentChanged,
@@ -154,7 +156,7 @@ class Employees(Projection):
     }
 
 
-_HISTORY = (
+HISTORY = Statement(
     select(
         employees.c.employed_from,
         employees.c.last_day,
@@ -173,12 +175,21 @@ _HISTORY = (
     .where(live(employees, Employees.name), employees.c.employee_id == bindparam("employee_id"))
     .order_by(assignments.c.effective_from)
 )
-"""Built once: every request for leave asks this."""
+"""The employee's row joined with each of their assignments, oldest first: every request for leave asks this."""
+
+
+def assigned_ever(kind: Kind) -> Select[str | None]:
+    """Return the query for every department, location, manager or schedule that `:employee_id` was ever given."""
+    return select(assignments.c.value).where(
+        live(assignments, Employees.name),
+        assignments.c.employee_id == bindparam("employee_id"),
+        assignments.c.kind == kind,
+    )
 
 
 async def history_of(connection: AsyncConnection, employee_id: str) -> list[Any]:
-    """Return the employee's row joined with each of their assignments, oldest first; nothing if nobody is known."""
-    return list(await connection.execute(_HISTORY, {"employee_id": employee_id}))
+    """Return the rows of HISTORY; nothing if nobody is known."""
+    return list(await HISTORY.rows(connection, employee_id=employee_id))
 
 
 async def reports_of(connection: AsyncConnection, manager_id: str, on: date) -> set[str]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lms.kernel.statements import together
 from lms.requests.decider.chargeable import Dated, Work, in_force
 from lms.requests.decider.errors import EmployeeUnknown, UnknownLeaveType
 from lms.requests.decider.payroll import Payment
@@ -18,18 +19,26 @@ async def facts_of(connection: AsyncConnection, employee_id: str, leave_type: st
 
     Raises EmployeeUnknown, also while the schedule or calendar has not come here, and UnknownLeaveType.
     """
-    history = await employees.history_of(connection, employee_id)
+    found = await together(
+        connection,
+        employees.HISTORY.having(employee_id=employee_id),
+        schedules.OF_EMPLOYEE.having(employee_id=employee_id),
+        calendars.OF_EMPLOYEE.having(employee_id=employee_id, first=first, last=last),
+        leave_types.FIND.having(leave_type=leave_type),
+    )
+    history, of_schedules, of_calendars, of_type = (list(one.rows) for one in found)
     if not history:
         raise EmployeeUnknown("No such employee is known here; one who has just been added is known in a moment.")
     used_schedules = _used(history, "schedule", first, last)
     used_locations = _used(history, "location", first, last)
-    known_schedules = await schedules.known(connection, {value for _, value in used_schedules})
-    known_calendars = await calendars.of_locations(connection, {value for _, value in used_locations}, first, last)
+    known_schedules, known_calendars = schedules.known(of_schedules), calendars.by_location(of_calendars)
     if any(value not in known_schedules for _, value in used_schedules) or any(
         value not in known_calendars for _, value in used_locations
     ):
         raise EmployeeUnknown("The employee's schedule or calendar has not come here yet; repeat in a moment.")
-    known_type = await leave_types.find(connection, leave_type)
+    known_schedules = {value: known_schedules[value] for _, value in used_schedules}
+    known_calendars = {value: known_calendars[value] for _, value in used_locations}
+    known_type = leave_types.known(of_type, leave_type)
     if known_type is None:
         raise UnknownLeaveType(f"There is no leave type {leave_type!r}.")
     streams = {f"employee-{employee_id}": int(history[0].version)}

@@ -32,6 +32,7 @@ from lms.kernel.event import Envelope
 from lms.kernel.projection import Projection, Update, Upsert, Write, live
 from lms.kernel.schema import instant, name, text_name
 from lms.kernel.sealed import Sealed
+from lms.kernel.statements import Statement
 from lms.requests.decider.rules import LONGEST_INTERVAL_DAYS
 from lms.requests.events import (
     ChargedDay,
@@ -264,7 +265,7 @@ async def find(
         passed = tuple_(*key) < after if descending else tuple_(*key) > after
         statement = statement.where(passed)
     rows = await connection.execute(statement.order_by(*(one.desc() if descending else one for one in key)))
-    return [_read(row) for row in rows]
+    return [_read(dict(row._mapping)) for row in rows]  # noqa: SLF001  # its public name
 
 
 async def revisions_of(connection: AsyncConnection, request_id: str) -> list[RevisionRow]:
@@ -272,7 +273,7 @@ async def revisions_of(connection: AsyncConnection, request_id: str) -> list[Rev
     return (await histories(connection, [request_id])).get(request_id, [])
 
 
-_HISTORIES = (
+_HISTORIES = Statement(
     select(leave_requests)
     .where(
         live(leave_requests, LeaveRequests.name),
@@ -286,10 +287,9 @@ async def histories(connection: AsyncConnection, request_ids: Collection[str]) -
     """Return all revisions of several requests, oldest first."""
     if not request_ids:
         return {}
-    rows = await connection.execute(_HISTORIES, {"request_ids": list(request_ids)})
     found: dict[str, list[RevisionRow]] = {}
-    for row in rows:
-        found.setdefault(row.request_id, []).append(_read(row))
+    for row in await _HISTORIES.rows(connection, request_ids=request_ids):
+        found.setdefault(row.request_id, []).append(_read(row._asdict()))
     return found
 
 
@@ -316,12 +316,12 @@ def _conditions(criteria: Criteria) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _read(row: Any) -> RevisionRow:
-    fields = {key: value for key, value in row._mapping.items() if key != "generation"}  # noqa: SLF001  # its public name
-    fields["days"] = tuple(ChargedDay.model_validate(day) for day in orjson.loads(row.days))
-    fields["reason"] = None if row.reason is None else Sealed.model_validate_json(row.reason)
-    fields["shown"] = bool(row.shown)
-    fields["settled"] = bool(row.settled)
-    fields["recorded_at"] = row.recorded_at.replace(tzinfo=UTC)
-    fields["updated_at"] = row.updated_at.replace(tzinfo=UTC)
+def _read(fields: dict[str, Any]) -> RevisionRow:
+    del fields["generation"]
+    fields["days"] = tuple(ChargedDay.model_validate(day) for day in orjson.loads(fields["days"]))
+    fields["reason"] = None if fields["reason"] is None else Sealed.model_validate_json(fields["reason"])
+    fields["shown"] = bool(fields["shown"])
+    fields["settled"] = bool(fields["settled"])
+    fields["recorded_at"] = fields["recorded_at"].replace(tzinfo=UTC)
+    fields["updated_at"] = fields["updated_at"].replace(tzinfo=UTC)
     return RevisionRow(**fields)

@@ -1,6 +1,6 @@
 """The view `leave_types`: what types of leave there are, and what their policies say of when it can be taken."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, ClassVar
@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from lms.kernel.event import Envelope
 from lms.kernel.projection import Projection, Upsert, Write, live
 from lms.kernel.schema import name
+from lms.kernel.statements import Statement
 from lms.requests.decider.rules import LeaveTerms, PolicyVersion
 from lms.requests.projections.employees import metadata
 from lms.requests.upstream import LeaveTypeChanged, LeaveTypeDefined, PolicyPublished
@@ -112,7 +113,7 @@ class KnownType:
     attachment_after_days: int | None
 
 
-_FIND = (
+FIND = Statement(
     select(
         leave_types,
         policies.c.policy_id,
@@ -133,7 +134,11 @@ _FIND = (
 
 async def find(connection: AsyncConnection, leave_type: str) -> KnownType | None:
     """Return a leave type with its policies; None if it is not known here."""
-    rows = (await connection.execute(_FIND, {"leave_type": leave_type})).all()
+    return known(await FIND.rows(connection, leave_type=leave_type), leave_type)
+
+
+def known(rows: Sequence[Any], leave_type: str) -> KnownType | None:
+    """Return what the rows of FIND say of `:leave_type`; None without any."""
     if not rows:
         return None
     row = rows[0]

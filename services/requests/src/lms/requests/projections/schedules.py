@@ -1,19 +1,19 @@
 """The view `schedules`: by which minutes people work."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import orjson
-from sqlalchemy import Column, Date, Integer, SmallInteger, Table, bindparam, select
+from sqlalchemy import Column, Date, Integer, SmallInteger, Table, select
 from sqlalchemy.dialects.mysql import LONGTEXT
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.event import Envelope
 from lms.kernel.projection import Projection, Upsert, Write, live
 from lms.kernel.schema import name
+from lms.kernel.statements import Statement
 from lms.requests.decider.chargeable import Schedule
-from lms.requests.projections.employees import metadata
+from lms.requests.projections.employees import assigned_ever, metadata
 from lms.requests.upstream import ScheduleDefined
 
 schedules = Table(
@@ -57,14 +57,14 @@ class KnownSchedule:
     version: int
 
 
-_KNOWN = select(schedules).where(
-    live(schedules, Schedules.name), schedules.c.schedule_id.in_(bindparam("schedule_ids", expanding=True))
+OF_EMPLOYEE = Statement(
+    select(schedules).where(live(schedules, Schedules.name), schedules.c.schedule_id.in_(assigned_ever("schedule")))
 )
+"""The schedules that `:employee_id` was ever assigned, as far as they are known here; `known` reads the rows."""
 
 
-async def known(connection: AsyncConnection, schedule_ids: Collection[str]) -> dict[str, KnownSchedule]:
-    """Return those of the schedules that are known here, by id."""
-    rows = await connection.execute(_KNOWN, {"schedule_ids": sorted(schedule_ids)})
+def known(rows: Iterable[Any]) -> dict[str, KnownSchedule]:
+    """Return schedules by id."""
     return {
         row.schedule_id: KnownSchedule(
             Schedule(

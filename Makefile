@@ -5,7 +5,7 @@ export LMS_HOME
 RUN := scripts/run
 .DEFAULT_GOAL := help
 
-.PHONY: help install install-tests up down status logs reset test test-slow test-containers check compose-secrets new-service contracts k8s docs
+.PHONY: help install install-tests up down status logs reset test test-slow test-containers check compose-secrets new-service contracts k8s docs bench bench-company load
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -13,7 +13,7 @@ help: ## Show this list
 install: ## Install what is missing: uv, packages, Java, Maven, MariaDB, Redis
 	@scripts/bootstrap $(if $(MONITORING),--monitoring)
 
-install-tests: ## Install what the tests start besides: Prometheus, Alertmanager, exporters
+install-tests: ## Install what the tests start besides: Prometheus, Alertmanager, exporters, wrk
 	@scripts/bootstrap --tests
 
 up: install ## Start everything (DETACH=1: and return; MONITORING=1: with Prometheus and Alertmanager); Ctrl-C stops it
@@ -63,3 +63,13 @@ k8s: install ## Write the generated parts of k8s/
 docs: install ## Write the generated parts of docs/, and the Grafana dashboards
 	@$(RUN) python scripts/diagram.py
 	@$(RUN) python scripts/dashboards.py
+
+bench: ## Measure speed on a system of its own, write docs/benchmarks.md; fails where a floor does not hold
+	@scripts/bootstrap --bench
+	@$(RUN) python -m tests.load.bench
+
+bench-company: install ## Measure the company of the running system into docs/benchmarks.md
+	@$(RUN) python -m tests.load.bench --company
+
+load: install ## Run the guide's load test of 35 minutes, up to 200 users, on a system of its own
+	@$(RUN) python -m tests.load.bench --load

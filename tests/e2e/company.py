@@ -35,7 +35,7 @@ def eventually(look: Callable[[], Any], what: str, seconds: float = DEADLINE) ->
 
 @dataclass(frozen=True)
 class Employee:
-    """Somebody of the company, and the roles in which they act."""
+    """Somebody of the company, and the roles that they were given."""
 
     id: str
     roles: tuple[str, ...] = ("employee",)
@@ -52,6 +52,7 @@ class Company:
     token: str
     redis_url: str = ""
     _office: dict[str, str] = field(default_factory=dict)
+    _tokens: dict[str, tuple[float, str]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, system: System) -> "Company":
@@ -78,10 +79,27 @@ class Company:
         self, method: str, path: str, who: Employee | None = None, body: Any = None, **headers: str
     ) -> httpx.Response:
         """Send one request as `who`, or as hr and admin."""
-        sent = {"Authorization": f"Bearer {self.token}", **headers}
+        token = self.token
         if who is not None:
-            sent |= {"X-Act-For": who.id, "X-Act-For-Roles": ",".join(who.roles)}
+            answer = self._act_for(who)
+            if isinstance(answer, httpx.Response):
+                return answer
+            token = answer
+        sent = {"Authorization": f"Bearer {token}", **headers}
         return self.client.request(method, f"/api/v1{path}", json=body, headers=sent)
+
+    def _act_for(self, who: Employee) -> str | httpx.Response:
+        """Return a token to act for somebody, or why there is none."""
+        until, token = self._tokens.get(who.id, (0.0, ""))
+        if time.monotonic() < until:
+            return token
+        sent = {"Authorization": f"Bearer {self.token}"}
+        answer = self.client.post("/api/v1/auth/act-for", json={"employee_id": who.id}, headers=sent)
+        if not answer.is_success:
+            return answer
+        found = answer.json()
+        self._tokens[who.id] = (time.monotonic() + found["expires_in"] / 2, found["access_token"])
+        return str(found["access_token"])
 
     def do(self, method: str, path: str, who: Employee | None = None, body: Any = None, **headers: str) -> Any:
         """Send one request that must succeed, and return its answer."""

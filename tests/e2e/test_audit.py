@@ -10,15 +10,14 @@ from tests.e2e.company import Company, Employee, eventually
 
 from lms.cli.system import System
 
-AUDITOR = Employee("auditor", ("employee", "auditor"))
 STORY = (
     "leave.requested", "balance.reserved", "leave.approval-requested", "approval.case-opened", "leave.approved",
     "leave.confirmed", "balance.debited", "absence.confirmed",
 )  # fmt: skip
 
 
-def _recorded(company: Company, employee: Employee) -> list[Any]:
-    found = company.do("GET", f"/audit?resource={employee.id}&limit=200", AUDITOR)
+def _recorded(company: Company, auditor: Employee, employee: Employee) -> list[Any]:
+    found = company.do("GET", f"/audit?resource={employee.id}&limit=200", auditor)
     return list(found["items"])
 
 
@@ -28,6 +27,7 @@ def _command(system: System, *arguments: str) -> "subprocess.CompletedProcess[st
 
 
 def test_the_life_of_a_request_is_recorded_and_proven(company: Company) -> None:
+    auditor = company.hire(roles=("employee", "auditor"))
     manager = company.hire(roles=("employee", "manager"))
     anna = company.hire(manager=manager)
     annual = company.leave_type()
@@ -35,17 +35,19 @@ def test_the_life_of_a_request_is_recorded_and_proven(company: Company) -> None:
     company.becomes(anna, annual, "20.00")
     company.take(anna, manager, annual, "2026-05-04", "2026-05-08", reason="A secret of Anna's")
     records = eventually(
-        lambda: (found := _recorded(company, anna)) and {one["type"] for one in found} >= set(STORY) and found,
+        lambda: (found := _recorded(company, auditor, anna)) and {one["type"] for one in found} >= set(STORY) and found,
         "the story is not in the audit log",
     )
     by_type = {one["type"]: one for one in records}
     versions = [one["version"] for one in records if one["stream"] == f"leave-book-{anna.id}"]
     assert versions == sorted(versions)
-    assert by_type["leave.requested"]["actor"] == anna.id
-    assert by_type["leave.approved"]["actor"] == manager.id
+    asked, approved = by_type["leave.requested"], by_type["leave.approved"]
+    assert (asked["actor"], asked["on_behalf_of"]) == ("service:demo-loader", anna.id)
+    assert (approved["actor"], approved["on_behalf_of"]) == ("service:demo-loader", manager.id)
+    assert by_type["leave.confirmed"]["actor"] is None, "the system's own doing"
     assert len({by_type[one]["correlation_id"] for one in STORY[:4]}) == 1, "one command led to these"
     assert "secret" not in str(records)
-    proven = company.do("POST", "/audit/verify", AUDITOR)
+    proven = company.do("POST", "/audit/verify", auditor)
     assert proven["valid"], proven
     assert proven["size"] >= len(STORY)
 

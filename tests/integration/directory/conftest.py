@@ -57,7 +57,7 @@ class Directory:
 
 
 def settings_for(database_url: str, redis_url: str) -> Settings:
-    """Return the settings of a directory with a first administrator and one service account."""
+    """Return the settings of a directory with a first administrator and two service accounts."""
     return Settings.model_validate(
         {
             "environment": "test",
@@ -70,7 +70,8 @@ def settings_for(database_url: str, redis_url: str) -> Settings:
             "bootstrap_admin_email": ADMIN[0],
             "bootstrap_admin_password": ADMIN[1],
             "service_accounts": {
-                "payroll": {"secret_sha256": sha256(b"s3cret").hexdigest(), "scopes": ["payroll.read"]}
+                "payroll": {"secret_sha256": sha256(b"s3cret").hexdigest(), "scopes": ["payroll.read"]},
+                "loader": {"secret_sha256": sha256(b"l0ader").hexdigest(), "scopes": ["act-for"], "roles": ["hr"]},
             },
         }
     )

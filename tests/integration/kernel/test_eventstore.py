@@ -146,14 +146,19 @@ async def test_a_refused_command_leaves_nothing_behind(executor: Executor, datab
 async def test_the_trail_of_a_command_is_in_its_facts(
     executor: Executor, database: Database, store: EventStore
 ) -> None:
-    context = CommandContext(actor="anna", correlation_id="corr", causation_id="cause", traceparent="00-1-2-01")
+    context = CommandContext(
+        actor="service:loader",
+        correlation_id="corr",
+        causation_id="cause",
+        traceparent="00-1-2-01",
+        on_behalf_of="anna",
+    )
     await executor.run(lambda unit: deposit(unit, "a", 1), context=context)
     async with database.read() as connection:
         (recorded,) = await store.read(connection, "account-a")
     envelope = recorded.envelope
-    assert (envelope.actor, envelope.correlation_id, envelope.causation_id, envelope.traceparent) == (
-        "anna", "corr", "cause", "00-1-2-01",
-    )  # fmt: skip
+    assert (envelope.actor, envelope.on_behalf_of, envelope.in_the_name_of) == ("service:loader", "anna", "anna")
+    assert (envelope.correlation_id, envelope.causation_id, envelope.traceparent) == ("corr", "cause", "00-1-2-01")
 
 
 async def test_what_waits_for_the_commit_runs_after_it_and_may_fail(executor: Executor, database: Database) -> None:

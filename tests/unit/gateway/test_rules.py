@@ -64,9 +64,9 @@ def test_only_harmless_requests_are_repeated() -> None:
 def test_headers_of_one_connection_and_of_the_gateways_own_do_not_pass_inward() -> None:
     sent = [
         (b"connection", b"close, X-Secret"), (b"x-secret", b"1"), (b"te", b"x"), (b"cookie", b"a=1"),
-        (b"x-forwarded-for", b"6.6.6.6"), (b"x-act-for", b"e2"), (b"accept", b"*/*"),
+        (b"x-forwarded-for", b"6.6.6.6"), (b"accept", b"*/*"),
     ]  # fmt: skip
-    passed = inward(sent, ORIGIN, token="t", signing_in=False, act_for=False)
+    passed = inward(sent, ORIGIN, token="t", signing_in=False)
     assert passed == [
         ("accept", "*/*"),
         ("x-forwarded-for", "10.0.0.1"),
@@ -75,8 +75,7 @@ def test_headers_of_one_connection_and_of_the_gateways_own_do_not_pass_inward() 
         ("x-request-id", "request-1"),
         ("authorization", "Bearer t"),
     ]
-    assert ("cookie", "a=1") in inward(sent, ORIGIN, token=None, signing_in=True, act_for=False)
-    assert ("x-act-for", "e2") in inward(sent, ORIGIN, token="t", signing_in=False, act_for=True)
+    assert ("cookie", "a=1") in inward(sent, ORIGIN, token=None, signing_in=True)
 
 
 def test_cookies_are_set_only_by_signing_in() -> None:

@@ -47,13 +47,12 @@ def test_a_broken_post_is_repeated_only_with_an_idempotency_key() -> None:
 
 def test_what_a_client_may_not_say_of_itself_does_not_pass_inward() -> None:
     sent = [
-        (b"x-act-for", b"e2"),
         (b"x-forwarded-for", b"6.6.6.6"),
         (b"cookie", b"a=1"),
         (b"connection", b"x-a"),
         (b"x-a", b"1"),
     ]
-    found = dict(inward(sent, ORIGIN, token="t", signing_in=False, act_for=False))
+    found = dict(inward(sent, ORIGIN, token="t", signing_in=False))
     assert found == {
         "x-forwarded-for": "10.0.0.1",
         "x-forwarded-proto": "http",

@@ -21,6 +21,14 @@ def test_a_signed_token_names_its_caller() -> None:
     assert caller.may("payroll.read")
 
 
+def test_a_token_to_act_for_a_person_names_who_really_acts() -> None:
+    signer, verifier = TokenSigner(SECRET), TokenVerifier(public_key_of(SECRET))
+    acting = verifier.verify(signer.sign("emp-1", acting="service:loader"))
+    assert (acting.id, acting.actor, acting.on_behalf_of) == ("emp-1", "service:loader", "emp-1")
+    own = verifier.verify(signer.sign("emp-1"))
+    assert (own.id, own.actor, own.on_behalf_of) == ("emp-1", "emp-1", None)
+
+
 def test_a_token_of_another_key_is_refused() -> None:
     with pytest.raises(Unauthenticated):
         TokenVerifier(public_key_of(SECRET)).verify(TokenSigner(OTHER).sign("emp-1"))

@@ -5,12 +5,11 @@
     Hr = Annotated[Caller, Depends(requires("hr", "admin"))]                     # one of the roles, else 403
     Payroll = Annotated[Caller, Depends(requires(scopes=("payroll.read",)))]     # service accounts carry scopes
 
-A token is valid where its signature is; nobody is asked. Expiry follows real time, never the business clock. Outside
-production a caller whose token has the scope `act-for` may send `X-Act-For: <employee_id>` and `X-Act-For-Roles:
-employee,manager` and then is that person (tests, demos, load).
+A token is valid where its signature is; nobody is asked. Expiry follows real time, never the business clock. A token
+that a service account got to act for a person names both (RFC 8693): `sub` is the person, `act.sub` the account. The
+caller then is the person, and every fact records who really acted. `directory` alone gives out such tokens.
 """
 
-import re
 import time
 from base64 import b64decode
 from collections import OrderedDict
@@ -31,25 +30,17 @@ from lms.kernel.keyring import derive_key
 
 ISSUER = "lms"
 LIFETIME = timedelta(minutes=15)
-ACT_FOR = "act-for"
 CACHE_TOKENS = 10_000
 
-_ID = re.compile(r"[A-Za-z0-9._:-]{1,80}")
 _BEARER = "bearer "
-
-
-class ActForRefused(Forbidden):
-    """The caller may not act for somebody else, or nobody may here."""
-
-    code = "act-for-refused"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who calls: a person, or a service account.
 
-    `session` is the sign-in that the token belongs to; `acting` is the account that really sent the request when it
-    acts for this person.
+    `session` is the sign-in that the token belongs to; `acting` is the service account that really sends the requests
+    when it acts for this person.
     """
 
     id: str
@@ -57,6 +48,16 @@ class Caller:
     scopes: frozenset[str] = frozenset()
     session: str | None = None
     acting: str | None = None
+
+    @property
+    def actor(self) -> str:
+        """Who really acts: what facts record as their actor."""
+        return self.acting or self.id
+
+    @property
+    def on_behalf_of(self) -> str | None:
+        """The person for whom a service account acts; None for whoever acts in their own name."""
+        return self.id if self.acting is not None else None
 
     def has(self, *roles: str) -> bool:
         """Say whether the caller has one of the roles."""
@@ -80,9 +81,13 @@ class TokenSigner:
         roles: Iterable[str] = (),
         scopes: Iterable[str] = (),
         session: str | None = None,
+        acting: str | None = None,
         lifetime: timedelta = LIFETIME,
     ) -> str:
-        """Return an access token that is valid from now on, for `lifetime` of real time."""
+        """Return an access token that is valid from now on, for `lifetime` of real time.
+
+        `acting` is the service account that will act with it for the subject.
+        """
         now = datetime.now(UTC)
         claims: dict[str, Any] = {
             "iss": ISSUER,
@@ -94,6 +99,8 @@ class TokenSigner:
         }
         if session is not None:
             claims["sid"] = session
+        if acting is not None:
+            claims["act"] = {"sub": acting}
         return jwt.encode(claims, self._key, algorithm="EdDSA")
 
 
@@ -122,8 +129,9 @@ class TokenVerifier:
                 roles=frozenset(map(str, claims.get("roles", ()))),
                 scopes=frozenset(map(str, claims.get("scopes", ()))),
                 session=claims.get("sid"),
+                acting=str(claims["act"]["sub"]) if "act" in claims else None,
             )
-        except TypeError:
+        except (TypeError, KeyError):
             raise Unauthenticated("The access token is not valid; sign in again.") from None
         self._known[token] = (float(claims["exp"]), caller)
         if len(self._known) > CACHE_TOKENS:
@@ -169,9 +177,6 @@ class _Authenticated(SecurityBase):
             raise Unauthenticated("Send `Authorization: Bearer <access token>`.")
         verifier: TokenVerifier = request.app.state.verifier
         caller = verifier.verify(header[len(_BEARER) :].strip())
-        acted_for = request.headers.get("x-act-for")
-        if acted_for is not None:
-            caller = _acting(caller, acted_for, request)
         request.scope["lms.caller"] = caller
         return caller
 
@@ -189,21 +194,6 @@ def requires(*roles: str, scopes: tuple[str, ...] = ()) -> Callable[[Caller], Aw
         raise Forbidden("Your roles do not allow this.")
 
     return permitted
-
-
-def _acting(caller: Caller, acted_for: str, request: Request) -> Caller:
-    if request.app.state.production:
-        raise ActForRefused("Nobody acts for others in production.")
-    if not caller.may(ACT_FOR):
-        raise ActForRefused("Your token lacks the scope `act-for`.")
-    if not _ID.fullmatch(acted_for):
-        raise ActForRefused("X-Act-For does not name an employee.")
-    roles = request.headers.get("x-act-for-roles", "employee")
-    return Caller(
-        id=acted_for,
-        roles=frozenset(role.strip() for role in roles.split(",") if role.strip()),
-        acting=caller.id,
-    )
 
 
 def _private_key(jwt_secret: str) -> Ed25519PrivateKey:

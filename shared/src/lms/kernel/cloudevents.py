@@ -1,8 +1,8 @@
 """Envelopes on the wire: CloudEvents 1.0 in Kafka's binary mode.
 
 The value is the event's JSON; everything else is a header. Besides the standard's attributes there are our
-extensions: `stream`, `streamversion`, `logepoch`, `correlationid`, `causationid`, `actor`, `prerequisites` and, on a
-fact that stands in every partition of its topic, `copies`.
+extensions: `stream`, `streamversion`, `logepoch`, `correlationid`, `causationid`, `actor`, `onbehalfof`,
+`prerequisites` and, on a fact that stands in every partition of its topic, `copies`.
 """
 
 from collections.abc import Iterable
@@ -44,6 +44,8 @@ def encode_headers(envelope: Envelope) -> Headers:
     }
     if envelope.actor is not None:
         headers["ce_actor"] = envelope.actor
+    if envelope.on_behalf_of is not None:
+        headers["ce_onbehalfof"] = envelope.on_behalf_of
     if envelope.traceparent is not None:
         headers["traceparent"] = envelope.traceparent
     if envelope.prerequisites:
@@ -88,6 +90,7 @@ def decode(headers: Iterable[tuple[str, bytes]], value: bytes | None) -> Envelop
             causation_id=found["ce_causationid"],
             traceparent=found.get("traceparent"),
             actor=found.get("ce_actor"),
+            on_behalf_of=found.get("ce_onbehalfof"),
             prerequisites=tuple(
                 Prerequisite(str(topic), str(stream), int(version))
                 for topic, stream, version in orjson.loads(found.get("ce_prerequisites", "[]"))

@@ -56,8 +56,10 @@ class Envelope:
     """What surrounds an event: its identity, its place in its stream, and what caused it.
 
     `version` counts from 1 without gaps within `stream`; positions of one stream compare as (`log_epoch`, `version`),
-    where the epoch rises with each point-in-time restore of the producer. `data` is the event's JSON as a dict.
-    `copies` is how often it stands on Kafka: once, by its key, or once in every partition of the topic.
+    where the epoch rises with each point-in-time restore of the producer. `data` is the event's JSON as a dict. `actor`
+    is who really acted, None for the system itself; where that is a service account that acted for a person,
+    `on_behalf_of` is the person. `copies` is how often it stands on Kafka: once, by its key, or once in every partition
+    of the topic.
     """
 
     event_id: str
@@ -74,8 +76,14 @@ class Envelope:
     causation_id: str
     traceparent: str | None = None
     actor: str | None = None
+    on_behalf_of: str | None = None
     prerequisites: tuple[Prerequisite, ...] = ()
     copies: int = 1
+
+    @property
+    def in_the_name_of(self) -> str | None:
+        """Whose doing it was in the eyes of the business: the person acted for, else the actor."""
+        return self.on_behalf_of or self.actor
 
 
 class UnknownEventType(LookupError):

@@ -83,6 +83,7 @@ class Causality:
     causation_id: str
     actor: str | None = None
     traceparent: str | None = None
+    on_behalf_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,7 @@ class EventStore:
                     causation_id=causality.causation_id,
                     traceparent=causality.traceparent,
                     actor=causality.actor,
+                    on_behalf_of=causality.on_behalf_of,
                     prerequisites=append.prerequisites,
                     copies=PARTITIONS if append.every_partition else 1,
                 )
@@ -311,6 +313,7 @@ class EventStore:
                 causation_id=metadata["causation_id"],
                 traceparent=metadata.get("traceparent"),
                 actor=metadata.get("actor"),
+                on_behalf_of=metadata.get("on_behalf_of"),
                 prerequisites=tuple(Prerequisite(*one) for one in metadata.get("prerequisites", ())),
                 copies=metadata.get("copies", 1),
             ),
@@ -340,6 +343,8 @@ def _metadata(topic: str, envelope: Envelope) -> str:
     }
     if envelope.actor is not None:
         fields["actor"] = envelope.actor
+    if envelope.on_behalf_of is not None:
+        fields["on_behalf_of"] = envelope.on_behalf_of
     if envelope.traceparent is not None:
         fields["traceparent"] = envelope.traceparent
     if envelope.prerequisites:

@@ -57,16 +57,18 @@ class Clock(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CommandContext:
-    """Who asks, and the trail that the facts will carry."""
+    """Who asks, and the trail that the facts will carry. `on_behalf_of` is the person for whom the actor acts."""
 
     actor: str | None = None
     correlation_id: str = field(default_factory=new_id)
     causation_id: str | None = None
     traceparent: str | None = None
+    on_behalf_of: str | None = None
 
     def causality(self) -> Causality:
         """Return the trail; a command that nothing caused is its own cause."""
-        return Causality(self.correlation_id, self.causation_id or self.correlation_id, self.actor, self.traceparent)
+        causation_id = self.causation_id or self.correlation_id
+        return Causality(self.correlation_id, causation_id, self.actor, self.traceparent, self.on_behalf_of)
 
 
 @dataclass(frozen=True, slots=True)

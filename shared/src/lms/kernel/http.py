@@ -204,7 +204,6 @@ def _bare_app(title: str, settings: ProcessSettings) -> FastAPI:
         responses={"4XX": {**problem, "description": "Refused"}, "5XX": {**problem, "description": "Failed"}},
     )
     app.state.verifier = TokenVerifier(settings.jwt_public_key)
-    app.state.production = settings.production
     for kind in (DomainError, RequestValidationError, HTTPException, ConcurrencyConflict, Exception):
         app.add_exception_handler(kind, answer_problem)
     return app
@@ -334,7 +333,8 @@ class Commands:
         """
         request = self._request
         context = CommandContext(
-            actor=self._caller.id if self._caller else None,
+            actor=self._caller.actor if self._caller else None,
+            on_behalf_of=self._caller.on_behalf_of if self._caller else None,
             correlation_id=request.scope["lms.request_id"],
             traceparent=current_traceparent(),
         )

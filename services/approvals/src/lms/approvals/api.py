@@ -259,7 +259,10 @@ class _Many:
             return Reply(error.status, {}, to_json(_refused(wanted, error)))
 
         context = CommandContext(
-            actor=self.caller.id, correlation_id=self.request_id, traceparent=current_traceparent()
+            actor=self.caller.actor,
+            correlation_id=self.request_id,
+            traceparent=current_traceparent(),
+            on_behalf_of=self.caller.on_behalf_of,
         )
         if self.key is None:
             _, (outcome, wrote) = await self.runtime.executor.run(work, context=context)

@@ -25,11 +25,15 @@ NAMED = 50
 
 
 class RecordAnswer(Answer):
-    """One fact as it was recorded. What is sealed stays sealed; `leaf` and `root` are its hash and the tree head."""
+    """One fact as it was recorded. What is sealed stays sealed; `leaf` and `root` are its hash and the tree head.
+
+    `actor` is who really acted; `on_behalf_of` is the person for whom a service account did.
+    """
 
     position: int
     at: str
     actor: str | None
+    on_behalf_of: str | None
     type: str
     source: str
     stream: str
@@ -98,6 +102,7 @@ def _shown(record: Record) -> RecordAnswer:
         position=record.position,
         at=str(at["occurred_at"]),
         actor=None if at["actor"] is None else str(at["actor"]),
+        on_behalf_of=dict(record.headers).get("ce_onbehalfof"),
         type=str(at["type"]),
         source=str(at["source"]),
         stream=str(at["stream"]),

@@ -8,6 +8,9 @@ from pydantic_settings import SettingsConfigDict
 
 from lms.kernel.settings import KernelSettings, Strength
 
+ACT_FOR = "act-for"
+"""The scope of a service account that may act for any person, outside production only."""
+
 
 class ServiceAccount(BaseModel):
     """A program that may ask for access tokens, such as payroll or a loader.
@@ -48,6 +51,16 @@ class Settings(KernelSettings):
             raise ValueError(
                 "LMS_DIRECTORY_ERASURE_LIST is missing: name a file on storage of its own, so that a restored back-up "
                 "forgets again whoever was erased."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _nobody_acts_for_others_in_production(self) -> Self:
+        acting = sorted(name for name, account in self.service_accounts.items() if ACT_FOR in account.scopes)
+        if self.production and acting:
+            raise ValueError(
+                f"LMS_DIRECTORY_SERVICE_ACCOUNTS: {', '.join(acting)} could act for anybody; in production no account "
+                f"has the scope `{ACT_FOR}`. Remove it."
             )
         return self
 

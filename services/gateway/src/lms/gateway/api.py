@@ -239,13 +239,7 @@ class SentOn:
                 where.service,
                 method,
                 _target(scope),
-                inward(
-                    scope["headers"],
-                    self._origin(scope),
-                    token=token,
-                    signing_in=signing_in,
-                    act_for=scope["path"] not in routes.PUBLIC,  # whoever may not act for others was refused
-                ),
+                inward(scope["headers"], self._origin(scope), token=token, signing_in=signing_in),
                 body,
                 routes.repeatable(method, keyed=keyed),
             )
@@ -273,8 +267,7 @@ class SentOn:
         await self._count(caller, address, headers)
         if found.in_cookie and scope["method"] not in routes.SAFE:
             security.require_csrf(scope["headers"])
-        seen_as = security.acting(caller, scope["headers"], production=self._settings.production)
-        if where is not None and not routes.admits(where, scope["method"], seen_as):
+        if where is not None and not routes.admits(where, scope["method"], caller):
             raise Forbidden("Your roles do not allow this.")
         return found.token
 

@@ -84,7 +84,7 @@ def limit_headers(policy: Policy, found: Verdict) -> list[tuple[bytes, bytes]]:
 
 
 class Limiter:
-    """Counts callers by what they are: people, service accounts, and addresses of those who are not signed in."""
+    """Counts whoever really calls: people, service accounts, and addresses of those who are not signed in."""
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         window = settings.rate_limit_window_ms / 1000
@@ -100,8 +100,8 @@ class Limiter:
         """Count one request; None where there is no limit, or while Redis is away."""
         if caller is None:
             policy, key = self._anonymous, f"lms:limit:address:{address}"
-        elif caller.id.startswith("service:"):
-            policy, key = self._programs, f"lms:limit:{caller.id}"
+        elif caller.actor.startswith("service:"):
+            policy, key = self._programs, f"lms:limit:{caller.actor}"
         else:
             policy, key = self._people, f"lms:limit:person:{caller.id}"
         if not policy.quota:

@@ -38,8 +38,7 @@ HOP_BY_HOP = frozenset(
 _OURS = frozenset(
     {
         b"authorization", b"content-length", b"cookie", b"expect", b"forwarded", b"host", b"traceparent",
-        b"x-act-for", b"x-act-for-roles", b"x-csrf-token", b"x-forwarded-for", b"x-forwarded-host",
-        b"x-forwarded-proto", b"x-real-ip", b"x-request-id",
+        b"x-csrf-token", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip", b"x-request-id",
     }
 )  # fmt: skip
 """Headers of a request that the gateway writes itself, or keeps to itself."""
@@ -48,7 +47,6 @@ _THEIRS = frozenset({b"date", b"server", b"traceparent", b"x-request-id"})
 """Headers of an answer that the gateway writes itself."""
 
 _SIGNING_IN = frozenset({b"cookie", b"x-csrf-token"})
-_ACT_FOR = frozenset({b"x-act-for", b"x-act-for-roles"})
 
 
 class UpstreamTimeout(DomainError):
@@ -87,17 +85,16 @@ def without_hops(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, by
 
 
 def inward(
-    headers: Iterable[tuple[bytes, bytes]], origin: Origin, *, token: str | None, signing_in: bool, act_for: bool
+    headers: Iterable[tuple[bytes, bytes]], origin: Origin, *, token: str | None, signing_in: bool
 ) -> list[tuple[str, str]]:
     """Return the headers of a request as the service gets them.
 
-    The token goes on as a bearer token, however it came; cookies go on only to the paths that sign people in and out,
-    X-Act-For only with `act_for`.
+    The token goes on as a bearer token, however it came; cookies go on only to the paths that sign people in and out.
     """
     kept = [
         (name.decode("latin-1"), value.decode("latin-1"))
         for name, value in without_hops(headers)
-        if name not in _OURS or (signing_in and name in _SIGNING_IN) or (act_for and name in _ACT_FOR)
+        if name not in _OURS or (signing_in and name in _SIGNING_IN)
     ]
     kept += [
         ("x-forwarded-for", origin.forwarded_for),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from http.cookies import CookieError, SimpleCookie
 from typing import NamedTuple
 
-from lms.kernel.auth import ACT_FOR, ActForRefused, Caller, TokenVerifier
+from lms.kernel.auth import Caller, TokenVerifier
 from lms.kernel.errors import Forbidden, Unauthenticated
 
 ACCESS_COOKIE = "lms_access"
@@ -94,21 +94,6 @@ def require_csrf(headers: Headers) -> None:
 def caller_of(verifier: TokenVerifier, found: Credentials) -> Caller:
     """Return whom a token names. Raises Unauthenticated."""
     return verifier.verify(found.token)
-
-
-def acting(caller: Caller, headers: Headers, *, production: bool) -> Caller:
-    """Return the caller, or the person for whom it acts, as the services will see them. Raises ActForRefused."""
-    headers = list(headers)
-    acted_for = first(headers, b"x-act-for")
-    if acted_for is None:
-        return caller
-    if production:
-        raise ActForRefused("Nobody acts for others in production.")
-    if not caller.may(ACT_FOR):
-        raise ActForRefused("Your token lacks the scope `act-for`.")
-    roles = first(headers, b"x-act-for-roles") or "employee"
-    named = frozenset(role.strip() for role in roles.split(",") if role.strip())
-    return Caller(id=acted_for, roles=named, acting=caller.id)
 
 
 def client_address(peer: str, forwarded: str | None, trusted: int) -> str:

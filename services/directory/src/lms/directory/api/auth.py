@@ -14,7 +14,7 @@ from pydantic import Field, SecretStr
 from starlette.responses import Response
 
 from lms.directory import store
-from lms.directory.api.access import Email, Parts, PartsDep
+from lms.directory.api.access import Email, Id, Parts, PartsDep
 from lms.directory.commands import sessions
 from lms.directory.commands.people import accept_invitation, check_password
 from lms.directory.commands.sessions import SessionOver, SignedIn, TooManyAttempts
@@ -67,6 +67,12 @@ class ServiceTokenBody(Body):
 
     client_id: Annotated[str, Field(min_length=1, max_length=60)]
     client_secret: SecretStr = Field(max_length=1024)
+
+
+class ActForBody(Body):
+    """The person for whom a service account wants to act."""
+
+    employee_id: Id
 
 
 class InvitationBody(Body):
@@ -195,6 +201,23 @@ async def post_token(body: ServiceTokenBody, request: Request, parts: PartsDep) 
         return _try_later(request, error)
     token = parts.signer.sign(f"service:{body.client_id}", roles=account.roles, scopes=account.scopes)
     return answer(TokenAnswer(access_token=token, expires_in=int(LIFETIME.total_seconds())))
+
+
+@router.post("/auth/act-for", response_model=TokenAnswer)
+async def post_act_for(body: ActForBody, caller: CallerDep, parts: PartsDep) -> Response:
+    """Give a service account a token to act for a person, in the person's own roles. Outside production only.
+
+    Facts record the account as their actor, on behalf of the person.
+    """
+
+    async def look(uow: UnitOfWork) -> tuple[str, ...]:
+        return await sessions.roles_to_act_in(uow, caller, body.employee_id, production=parts.settings.production)
+
+    roles = await parts.executor.run(look)
+    token = parts.signer.sign(body.employee_id, roles=roles, acting=caller.id)
+    return answer(
+        TokenAnswer(access_token=token, expires_in=int(LIFETIME.total_seconds())), headers={"Cache-Control": "no-store"}
+    )
 
 
 @router.post("/auth/accept-invitation", response_model=InvitationAccepted)

@@ -17,9 +17,11 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from prometheus_client import Counter
 
 from lms.directory import store
+from lms.directory.decider.employee import EmployeeUnknown
 from lms.directory.projections import employees
-from lms.directory.settings import ServiceAccount
-from lms.kernel.errors import DomainError, Unauthenticated
+from lms.directory.settings import ACT_FOR, ServiceAccount
+from lms.kernel.auth import Caller
+from lms.kernel.errors import DomainError, Forbidden, Unauthenticated
 from lms.kernel.execution import Executor, UnitOfWork
 from lms.kernel.ids import new_id
 
@@ -58,6 +60,12 @@ class TooManyAttempts(DomainError):
     def __init__(self, retry_after: int) -> None:
         super().__init__(f"Too many failed sign-ins for this account: try again in {retry_after} s.")
         self.retry_after = retry_after
+
+
+class ActForRefused(Forbidden):
+    """The caller may not act for somebody else, or nobody may here."""
+
+    code = "act-for-refused"
 
 
 @dataclass(frozen=True)
@@ -145,6 +153,22 @@ async def check_service_account(
     if account is None or not right:
         raise WrongCredentials("The client id or the client secret is wrong.")
     return account
+
+
+async def roles_to_act_in(uow: UnitOfWork, caller: Caller, employee_id: str, *, production: bool) -> tuple[str, ...]:
+    """Return the roles in which a service account acts for a person: the person's own, and no others.
+
+    This is the one place that lets anybody act for somebody else. Raises ActForRefused in production, and for whoever
+    lacks the scope or acts for somebody already; EmployeeUnknown when nobody of that id is employed.
+    """
+    if production:
+        raise ActForRefused("Nobody acts for others in production.")
+    if not caller.may(ACT_FOR):
+        raise ActForRefused(f"Your token lacks the scope `{ACT_FOR}`.")
+    roles = await roles_of(uow, employee_id)
+    if roles is None:
+        raise EmployeeUnknown("There is no such employee.")
+    return roles
 
 
 async def roles_of(uow: UnitOfWork, employee_id: str) -> tuple[str, ...] | None:

@@ -327,9 +327,9 @@ def _step(recorded: Recorded, reason: str | None) -> TimelineItem:
         case LeaveRequested() | LeaveAmended():
             by = event.requested_by
         case LeaveCancelled(decided_by=None):
-            by = recorded.envelope.actor
+            by = recorded.envelope.in_the_name_of
         case _:
-            by = getattr(event, "decided_by", recorded.envelope.actor)
+            by = getattr(event, "decided_by", recorded.envelope.in_the_name_of)
     return TimelineItem(
         at=recorded.envelope.time,
         what=event.TYPE.removeprefix("leave."),

@@ -161,6 +161,7 @@ class MemoryProcess:
     def connect(self) -> None:
         """Begin with nothing remembered, as after a restart."""
         self.store.views_exist = False
+        self.parts: dict[str, Any] = {}
         self.runners = [ConsumerRunner(self, one) for one in self.service.consumers]
 
     def log(self) -> list[Recorded]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from lms.balances import commands
 from lms.balances.commands import run_accruals
 
 pytestmark = pytest.mark.servers
@@ -86,6 +87,45 @@ async def test_an_accrual_run_is_resumable_and_grants_once(balances: Any) -> Non
     assert (
         await balances.client.post("/api/v1/accruals/run", json={}, headers=balances.headers("x"))
     ).status_code == 403
+
+
+async def test_a_run_passes_over_those_for_whom_nothing_can_be_due(
+    balances: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = [await balances.hire() for _ in range(3)]
+    looked_at: list[str] = []
+    record = commands.record_due
+
+    async def spying(uow: Any, **given: Any) -> Any:
+        looked_at.append(given["employee_id"])
+        return await record(uow, **given)
+
+    async def looked_at_by_a_run() -> list[str]:
+        looked_at.clear()
+        await commands.run_accruals(balances.runtime)
+        return sorted(looked_at)
+
+    monkeypatch.setattr(commands, "record_due", spying)
+    assert await looked_at_by_a_run() == sorted(people)
+    balances.clock.advance(timedelta(days=1))
+    assert await looked_at_by_a_run() == []
+    adjusted = {"employee_id": people[0], "leave_type": "annual", "minutes": 480, "reason": "Thanks"}
+    await balances.client.post("/api/v1/balances/adjustments", json=adjusted, headers=balances.hr)
+    balances.clock.advance(timedelta(days=1))
+    assert await looked_at_by_a_run() == people[:1], "who was changed by hand"
+    balances.clock.advance(timedelta(days=400))
+    assert await looked_at_by_a_run() == sorted(people), "at the turn of the year everybody"
+    extra = {
+        "leave_type": "extra", "name": "Extra", "unit": "day", "paid": True, "pay_code": "X", "colour": "#000000",
+    }  # fmt: skip
+    await balances.client.post("/api/v1/leave-types", json=extra, headers=balances.hr)
+    balances.clock.advance(timedelta(days=1))
+    assert await looked_at_by_a_run() == sorted(people), "everybody under new rules"
+    runs = (await balances.client.get("/api/v1/accruals/runs", headers=balances.hr)).json()["items"]
+    assert all(one["done"] == one["total"] == 3 for one in runs if one["total"])
+    one = await balances.client.get(f"/api/v1/accruals/runs/{runs[0]['through']}", headers=balances.hr)
+    assert one.json() == runs[0]
+    assert (await balances.client.get("/api/v1/accruals/runs/1999-01-01", headers=balances.hr)).status_code == 404
 
 
 async def test_a_policy_that_is_published_late_grants_what_it_reaches_back_to(balances: Any) -> None:

@@ -354,10 +354,10 @@ def test_an_account_of_forty_years_decides_quickly(hire: Any) -> None:
             ada.events += booked
             state = LEAVE_ACCOUNT.fold(booked, state)
     state = ada.state
-    started = time.perf_counter()
+    started = time.process_time()
     for number in range(10):
         LEAVE_ACCOUNT.decide(_reserve(ada, f"new-{number}"), state)
-    assert (time.perf_counter() - started) / 10 < 0.1
+    assert (time.process_time() - started) / 10 < 0.1
     adapter = TypeAdapter(Account)
     assert adapter.validate_json(adapter.dump_json(state)) == state
 

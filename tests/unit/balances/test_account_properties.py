@@ -18,7 +18,9 @@ from lms.balances.decider.account import (
     RecordDue,
     Release,
     Reserve,
+    limited_types,
 )
+from lms.balances.decider.due import quiet_until
 from lms.balances.decider.engine import walk
 from lms.balances.decider.rulebook import Employment, Rulebook
 from lms.balances.decider.standing import standing
@@ -209,6 +211,21 @@ def test_a_replay_in_any_chunking_gives_the_same_state(life: Any, cut: int) -> N
     first = LEAVE_ACCOUNT.fold(ada.events[:cut])
     restored = adapter.validate_json(adapter.dump_json(first))
     assert LEAVE_ACCOUNT.fold(ada.events[cut:], restored) == ada.state == LEAVE_ACCOUNT.fold(ada.events)
+
+
+@settings(max_examples=300, deadline=None)
+@given(lives, some.lists(steps.filter(lambda step: step[0] in {"reserve", "confirm", "refuse", "cancel"}), max_size=4))
+def test_nothing_falls_due_while_an_account_is_quiet_whatever_is_booked_meanwhile(life: Any, booked: Any) -> None:
+    ada = live(life)
+    ada.do(RecordDue(**ada.common))
+    until = quiet_until(ada.state, limited_types(ada.rulebook, ada.state), ada.today, ada.rulebook)
+    assert ada.today < until <= date(ada.today.year + 1, 1, 1)
+    last = until - timedelta(days=1)
+    for day in (ada.today + (last - ada.today) / 2, last):
+        ada.today = day
+        for step in booked:
+            ada.play(step)
+        assert LEAVE_ACCOUNT.decide(RecordDue(**ada.common), ada.state) == []
 
 
 @settings(max_examples=100, deadline=None)

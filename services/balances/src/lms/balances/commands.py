@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from lms.balances import store
 from lms.balances.decider import LEAVE_ACCOUNT, LEAVE_TYPE, POLICY
@@ -16,9 +16,11 @@ from lms.balances.decider.account import (
     RecordDue,
     Release,
     Reserve,
+    limited_types,
 )
 from lms.balances.decider.catalogue import ChangeLeaveType, DefineLeaveType, PublishPolicy
-from lms.balances.decider.rulebook import Employment
+from lms.balances.decider.due import quiet_until
+from lms.balances.decider.rulebook import Employment, Rulebook
 from lms.balances.events import ChargedDay, LeaveTypeTerms, PolicyPublished, PolicyTerms, RestsOn
 from lms.balances.projections import catalogue, people
 from lms.kernel.errors import FieldError, RuleBroken, Stale
@@ -191,11 +193,24 @@ async def adjust(
 # --- accruals ---------------------------------------------------------------------------------------------------------
 
 
-async def record_due(uow: UnitOfWork, run: store.AccrualRun, employee_id: str) -> None:
-    """Record everything due for one person, and the progress of the run, in one transaction."""
-    common = await _common(uow, employee_id)
-    await _decide(uow, employee_id, RecordDue(**{**common, "today": run.through}))
-    await store.advance_run(uow.connection, run, employee_id)
+class Quiet(NamedTuple):
+    """Nothing falls due for a person before `until`, while what it rests on stands at these versions."""
+
+    account: int
+    rules: tuple[int, int]
+    until: date
+
+
+async def record_due(uow: UnitOfWork, through: date, employee_id: str, seen: tuple[int, tuple[int, int]]) -> Quiet:
+    """Record everything due for one person through a date; return until when nothing more falls due.
+
+    `seen` are the versions of account and rules that were read before.
+    """
+    common = {**await _common(uow, employee_id), "today": through}
+    handled = await uow.handle(LEAVE_ACCOUNT, employee_id, RecordDue(**common), key=employee_id)
+    rules: Rulebook = common["rulebook"]
+    until = quiet_until(handled.state, limited_types(rules, handled.state), through, rules)
+    return Quiet(handled.version if handled.events else seen[0], seen[1], until)
 
 
 async def request_run(uow: UnitOfWork, through: date | None, *, anew: bool = False) -> store.AccrualRun:
@@ -219,9 +234,11 @@ async def request_run(uow: UnitOfWork, through: date | None, *, anew: bool = Fal
 async def run_accruals(runtime: Runtime) -> None:
     """Enter today's run once the business date has changed, and do what is left of all runs, one person at a time.
 
-    A crash loses nothing: the run goes on behind the last person whose transaction committed. A person who comes
-    meanwhile is not missed either, because opening an account records what is due.
+    Somebody for whom nothing can be due, as an earlier run of this process found, is passed over. A crash loses
+    nothing: the run goes on behind the last batch, and what is recorded already is not recorded again. A person who
+    comes meanwhile is not missed either, because opening an account records what is due.
     """
+    quiet: dict[str, Quiet] = runtime.parts.setdefault("quiet accounts", {})
     today = runtime.clock.now().date()
     async with runtime.database.read() as connection:
         entered = await store.run_of(connection, today) is not None
@@ -230,13 +247,21 @@ async def run_accruals(runtime: Runtime) -> None:
     while True:
         async with runtime.database.read() as connection:
             run = await store.open_run(connection)
-            batch = await people.after(connection, run.last_employee_id, _BATCH) if run else []
-        if run is None:
-            return
+            if run is None:
+                return
+            batch = await people.after(connection, run.last_employee_id, _BATCH)
+            rules = await catalogue.versions(connection)
+            accounts = await store.newest_unbooked(connection, [LEAVE_ACCOUNT.stream(one) for one in batch])
         for employee_id in batch:
-            await runtime.executor.run(partial(record_due, run=run, employee_id=employee_id))
-        if not batch:
-            async with runtime.database.transaction() as connection:
+            seen = accounts.get(LEAVE_ACCOUNT.stream(employee_id), 0), rules
+            known = quiet.get(employee_id)
+            if known is None or known[:2] != seen or known.until <= run.through:
+                record = partial(record_due, through=run.through, employee_id=employee_id, seen=seen)
+                quiet[employee_id] = await runtime.executor.run(record)
+        async with runtime.database.transaction() as connection:
+            if batch:
+                await store.advance_run(connection, run, batch[-1], len(batch))
+            else:
                 await store.finish_run(connection, run, runtime.clock.now())
 
 

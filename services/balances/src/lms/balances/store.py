@@ -5,21 +5,27 @@ from MySQL: a change makes another key, whoever commits when, so that an old ans
 served and is left to its time to live. Without Redis every answer is computed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
 import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from sqlalchemy import Column, Date, Integer, MetaData, Table, select, update
+from sqlalchemy import Column, Date, Integer, MetaData, Table, func, select, update
 from sqlalchemy.dialects.mysql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lms.balances.events import BalanceCredited, BalanceDebited, BalanceInsufficient, BalanceReleased, BalanceReserved
 from lms.kernel.metrics import CACHE_LOOKUPS, announce_cache
-from lms.kernel.schema import instant, name
+from lms.kernel.schema import events, instant, name
 
 EVERYWHERE = "*"
 """The claim of a policy for all locations."""
+
+BOOKINGS = tuple(
+    one.TYPE for one in (BalanceReserved, BalanceInsufficient, BalanceReleased, BalanceDebited, BalanceCredited)
+)
 
 CACHE = "balances"
 announce_cache(CACHE)
@@ -56,6 +62,17 @@ class AccrualRun:
     total: int
     started_at: datetime
     finished_at: datetime | None
+
+
+async def newest_unbooked(connection: AsyncConnection, streams: Sequence[str]) -> dict[str, int]:
+    """Return the version of each account's newest fact that is no booking of leave."""
+    at = events.c
+    rows = await connection.execute(
+        select(at.stream, func.max(at.version))
+        .where(at.stream.in_(streams), at.type.not_in(BOOKINGS))
+        .group_by(at.stream)
+    )
+    return {stream: int(version) for stream, version in rows}
 
 
 async def start_run(
@@ -96,8 +113,8 @@ async def open_run(connection: AsyncConnection) -> AccrualRun | None:
     return AccrualRun(*row) if row is not None else None
 
 
-async def advance_run(connection: AsyncConnection, run: AccrualRun, employee_id: str) -> None:
-    """Note that the run is done up to `employee_id`, unless another copy has gone further or it was restarted."""
+async def advance_run(connection: AsyncConnection, run: AccrualRun, employee_id: str, count: int) -> None:
+    """Note that the run is done for `count` more people up to `employee_id`, unless it was restarted meanwhile."""
     await connection.execute(
         update(accrual_runs)
         .where(
@@ -105,7 +122,7 @@ async def advance_run(connection: AsyncConnection, run: AccrualRun, employee_id:
             accrual_runs.c.started_at == run.started_at,
             accrual_runs.c.last_employee_id < employee_id,
         )
-        .values(last_employee_id=employee_id, done=accrual_runs.c.done + 1)
+        .values(last_employee_id=employee_id, done=accrual_runs.c.done + count)
     )
 
 

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Response
 
 from lms.balances import commands, store
 from lms.kernel.auth import Caller, requires
+from lms.kernel.errors import NotFound
 from lms.kernel.execution import UnitOfWork
 from lms.kernel.http import Answer, Body, CommandsDep, ViewsDep, answer, get_runtime
 from lms.kernel.pages import Page
@@ -57,6 +58,15 @@ async def post_run(
         return _answer(found) if found is not None and found.finished_at is not None else None
 
     return await run.run(request, status=202, settle=finished)
+
+
+@router.get("/runs/{through}", response_model=RunAnswer)
+async def get_run(through: date, _caller: HrDep, views: ViewsDep) -> Response:
+    """Show how far the run through a date is."""
+    run = await store.run_of(views.connection, through)
+    if run is None:
+        raise NotFound(f"No run through {through} was asked for.")
+    return answer(_answer(run))
 
 
 @router.get("/runs", response_model=Page[RunAnswer])

@@ -149,10 +149,10 @@ def decide(command: AccountCommand, state: Account) -> list[AccountEvent]:
     match command:
         case NoteEmployment():
             events = _note_employment(command, state)
-            touched = _limited_types(command, state)
+            touched = limited_types(command.rulebook, state)
         case RecordDue():
             events = []
-            touched = _limited_types(command, state)
+            touched = limited_types(command.rulebook, state)
         case Reserve():
             events = _reserve(command, state)
             touched = _types_of(events)
@@ -185,9 +185,10 @@ def _fold(state: Account, events: Iterable[AccountEvent]) -> Account:
     return state
 
 
-def _limited_types(command: AccountCommand, state: Account) -> list[str]:
-    known = {*command.rulebook.limited_types(), *state.holdings}
-    return sorted(one for one in known if command.rulebook.limited(one))
+def limited_types(rulebook: Rulebook, state: Account) -> list[str]:
+    """Return the leave types of which anything can fall due: those that need a balance."""
+    known = {*rulebook.limited_types(), *state.holdings}
+    return sorted(one for one in known if rulebook.limited(one))
 
 
 def _types_of(events: Sequence[AccountEvent]) -> list[str]:
@@ -207,7 +208,7 @@ def _note_employment(command: NoteEmployment, state: Account) -> list[AccountEve
         ),
     )
     changes: list[AccountEvent] = []
-    for leave_type in _limited_types(command, state):
+    for leave_type in limited_types(command.rulebook, state):
         recorded = {one.lot_id: one for one in state.holding(leave_type).lots.values() if one.period}
         if not recorded:
             continue  # nothing to correct; what is due is recorded along with every command

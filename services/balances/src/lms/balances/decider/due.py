@@ -4,12 +4,12 @@ Each is wanted as the walk finds it today; what is recorded of it already is sub
 So a run that was missed or repeated changes nothing, and a change in a closed year reaches the years after it.
 """
 
-from collections.abc import Iterator
-from datetime import date
+from collections.abc import Iterable, Iterator
+from datetime import date, timedelta
 
 from lms.balances.decider.engine import Lot, Walk, walk
 from lms.balances.decider.rulebook import Rulebook
-from lms.balances.decider.state import Account, Expired, lots_through, takings
+from lms.balances.decider.state import Account, Expired, lots_through, planned, takings
 from lms.balances.events import AccountEvent, BalanceCarriedOver, BalanceExpired, BalanceGranted, LedgerEntry
 
 
@@ -27,6 +27,23 @@ def due(state: Account, leave_type: str, employee_id: str, today: date, rulebook
     found = walk(leave_type, lots, takings(state, leave_type), terms, until)
     yield from _carry_overs(employee_id, leave_type, state, found)
     yield from _expiries(employee_id, leave_type, state, found)
+
+
+def quiet_until(state: Account, leave_types: Iterable[str], today: date, rulebook: Rulebook) -> date:
+    """Return the first day on which anything can fall due of an account for which everything due today is recorded.
+
+    Until then only a fact of employment, a change by hand or a change of the rules makes anything due: bookings record
+    what they lead to along with themselves. No day lies beyond the turn of the year.
+    """
+    turn = date(today.year + 1, 1, 1)
+    days = [turn]
+    for leave_type in leave_types:
+        if state.employment is not None:
+            days += [one.effective_date for one in planned(leave_type, state.employment, rulebook, today.year, turn)]
+        holding = state.holding(leave_type)
+        lots = [*holding.lots.values(), *(one.lot for one in holding.carried.values())]
+        days += [one.expires_on + timedelta(days=1) for one in lots if one.expires_on is not None]
+    return min(day for day in days if day > today)
 
 
 def _carry_overs(employee_id: str, leave_type: str, state: Account, found: Walk) -> Iterator[AccountEvent]:

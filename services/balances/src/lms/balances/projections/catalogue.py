@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple
 
-from sqlalchemy import Column, Date, Integer, MetaData, SmallInteger, Table, bindparam, select
+from sqlalchemy import Column, Date, Integer, MetaData, SmallInteger, Table, bindparam, func, select
 from sqlalchemy.dialects.mysql import LONGTEXT
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -106,6 +106,18 @@ async def all_leave_types(connection: AsyncConnection) -> list[LeaveTypeRow]:
 async def all_policies(connection: AsyncConnection, *, known_at: datetime | None = None) -> Sequence[PolicyPublished]:
     """Return every policy version, by policy and version; those recorded by `known_at` where it is given."""
     return [_read_policy(row.terms) for row in await _POLICIES.rows(connection, known_at=known_at or _FOREVER)]
+
+
+async def versions(connection: AsyncConnection) -> tuple[int, int]:
+    """Return two numbers that change with every change of the rules: of the leave types, and of the policies."""
+    row = (await connection.execute(_VERSIONS)).one()
+    return int(row[0] or 0), int(row[1] or 0)
+
+
+_VERSIONS = select(
+    select(func.sum(leave_types.c.version)).where(live(leave_types, Catalogue.name)).scalar_subquery(),
+    select(func.count()).select_from(policy_versions).where(live(policy_versions, Catalogue.name)).scalar_subquery(),
+)
 
 
 async def rulebook(connection: AsyncConnection, *, known_at: datetime | None = None) -> Rulebook:

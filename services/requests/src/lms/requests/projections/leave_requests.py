@@ -82,6 +82,7 @@ leave_requests = Table(
     Column("version", Integer, nullable=False),
     Index("leave_requests_complex", "generation", "employee_id", "status", "start_date", "end_date"),
     Index("leave_requests_dates", "generation", "start_date", "end_date"),
+    Index("leave_requests_status", "generation", "status", "shown", "request_id"),
 )
 """`status` of a row that is not shown may also be `superseded` or `replaced`. `settled`, `open_revision`, `updated_at`
 and `version` are the whole request's, the same in all of its rows; `version` is the stream's at its last fact."""

@@ -1,7 +1,7 @@
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from starlette.responses import Response
 
 from lms.kernel.auth import Caller, CallerDep, TokenSigner, public_key_of, requires
+from lms.kernel.clock import FixedClock
 from lms.kernel.errors import FieldError, NotFound, RuleBroken, Unavailable
 from lms.kernel.eventstore import ConcurrencyConflict
 from lms.kernel.http import Answer, Body, IfMatchDep, answer, create_app
@@ -98,6 +99,7 @@ class Process:
     service: Wiring = field(default_factory=Wiring)
     redis: Redis = field(default_factory=lambda: Redis.from_url("redis://127.0.0.1:1"))
     ready: bool = True
+    clock: FixedClock = field(default_factory=lambda: FixedClock(datetime(2026, 3, 2, 12, tzinfo=UTC)))
 
 
 def process(**settings: Any) -> Process:
@@ -247,6 +249,12 @@ async def test_a_role_or_a_scope_opens_a_route(client: httpx.AsyncClient) -> Non
 async def test_whoever_acts_for_a_person_is_that_person(client: httpx.AsyncClient) -> None:
     path = "/api/v1/leaves/reports/all"
     assert (await client.get(path, headers=bearer("emp-2", roles=("hr",), acting="service:loader"))).json() == "emp-2"
+
+
+async def test_answers_tell_the_business_date_where_the_clock_can_be_moved(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/api/v1/leaves/1")).headers["business-date"] == "2026-03-02"
+    async with client_of(process(environment="production")) as production:
+        assert "business-date" not in (await production.get("/api/v1/leaves/1")).headers
 
 
 @pytest.mark.parametrize(("header", "version"), [('"7"', 7), ('W/"7"', 7), ("*", None), (None, None)])

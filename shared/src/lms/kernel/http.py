@@ -48,7 +48,7 @@ from lms.kernel.consistency import CatchUp, polled, token_of
 from lms.kernel.database import Database
 from lms.kernel.errors import DomainError, Malformed, TooLarge
 from lms.kernel.eventstore import ConcurrencyConflict
-from lms.kernel.execution import CommandContext, Executor, UnitOfWork
+from lms.kernel.execution import Clock, CommandContext, Executor, UnitOfWork
 from lms.kernel.health import NotReady, health_router, reachable
 from lms.kernel.idempotency import Claim, Reply, StoredAnswers, canonical_request
 from lms.kernel.ids import new_id
@@ -134,6 +134,11 @@ class HttpProcess(Protocol):
         """The shared Redis."""
         ...
 
+    @property
+    def clock(self) -> Clock:
+        """The business clock."""
+        ...
+
 
 class HttpRuntime(HttpProcess, Protocol):
     """What the kit needs of a process with a database."""
@@ -214,7 +219,8 @@ class _App(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return the whole stack, with the trail around it."""
-        return RequestTrail(super().build_middleware_stack())
+        process: HttpProcess = self.state.runtime
+        return RequestTrail(super().build_middleware_stack(), None if process.settings.production else process.clock)
 
 
 def stored_answers(runtime: HttpRuntime) -> StoredAnswers:
@@ -236,11 +242,13 @@ class RequestTrail:
     """The outermost middleware: request id, trace, access log, metrics, and an answer to whatever went wrong.
 
     `scope["lms.request_id"]` is the caller's X-Request-ID if it is sane, else a new id. Logs and metrics name the
-    route's template; a proxy may set `scope["lms.route"]` itself.
+    route's template; a proxy may set `scope["lms.route"]` itself. With a `clock` (where that can be moved: outside
+    production) each answer tells by the header Business-Date which day it is for the process.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, clock: Clock | None = None) -> None:
         self._app = app
+        self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -252,7 +260,7 @@ class RequestTrail:
         scope["lms.request_id"] = request_id
         with span(f"{scope['method']} {scope['path']}", traceparent=traceparent, kind="server") as current:
             own_traceparent = traceparent_of(current.get_span_context())
-            exchange = _Exchange(scope, receive, send, request_id, own_traceparent)
+            exchange = _Exchange(scope, receive, send, request_id, own_traceparent, self._clock)
             ACTIVE_CONNECTIONS.inc()
             with trail(request_id=request_id, traceparent=own_traceparent):
                 try:
@@ -277,14 +285,18 @@ class RequestTrail:
 
 
 class _Exchange:
-    """One request and what is sent back, with the request's ids on it."""
+    """One request and what is sent back, with the request's ids, and the business date, on it."""
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str, traceparent: str) -> None:
+    def __init__(
+        self, scope: Scope, receive: Receive, send: Send, request_id: str, traceparent: str, clock: Clock | None
+    ) -> None:
         self.scope = scope
         self.receive = receive
         self.status = 0
         self._send = send
         self._ids = [(b"x-request-id", request_id.encode("ascii")), (b"traceparent", traceparent.encode("ascii"))]
+        if clock is not None:
+            self._ids.append((b"business-date", clock.now().date().isoformat().encode("ascii")))
         self._dropping = False
 
     async def send(self, message: Message) -> None:

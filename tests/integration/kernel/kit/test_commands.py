@@ -155,6 +155,7 @@ class Running:
     redis: Redis
     service: Wiring = field(default_factory=Wiring)
     ready: bool = True
+    clock: FixedClock = field(default_factory=lambda: FixedClock(NOON))
 
 
 @pytest.fixture

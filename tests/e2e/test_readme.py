@@ -3,12 +3,15 @@
 import os
 import re
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from lms.cli import demo
+from lms.cli.demo.command import FIRST, load_into
+from lms.cli.demo.load import Target
 from lms.cli.system import System
 
 ROOT = Path(__file__).parents[2]
@@ -16,16 +19,9 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.usefixtures("company")
 def test_the_walk_of_the_readme_works_as_written(system: System) -> None:
-    people = demo.load(
-        system.url,
-        system.home.secret("demo", 12),
-        system.home.secret("loader"),
-        datetime.now(UTC).date(),
-        lambda _: None,
-    )
-    assert len(people) == 60
-    system.home.state["demo"] = {"people": people}
-    system.home.save()
+    target = Target(system.url, system.home.secret("loader"), system.redis.url)
+    loaded = load_into(system.home, target, replace(FIRST, through=datetime.now(UTC).date()), Console(quiet=True))
+    assert loaded.people
     walk = (ROOT / "README.md").read_text(encoding="utf-8").partition("## A walk")[2]
     blocks = re.findall(r"```sh\n(.*?)```", walk, re.DOTALL)
     assert len(blocks) == 7

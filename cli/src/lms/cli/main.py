@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,8 +21,12 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from lms.cli import demo
 from lms.cli import rebuild as rebuilding
+from lms.cli.demo import command as demo
+from lms.cli.demo.company import FEWEST, Spec
+from lms.cli.demo.gateway import LoadFailed
+from lms.cli.demo.journal import InUse
+from lms.cli.demo.load import Target
 from lms.cli.home import Home
 from lms.cli.servers import SCHEMAS, Missing, MySQLServer, RedisServer
 from lms.cli.supervision import NotRunning, Supervisor
@@ -34,8 +39,10 @@ from lms.kernel.errors import DomainError
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 clock_app = typer.Typer(no_args_is_help=True, help="Show or move the business clock (never in production).")
 audit_app = typer.Typer(no_args_is_help=True, help="Prove the audit log.")
+demo_app = typer.Typer(no_args_is_help=True, help="Fill a system with a company and its years (never in production).")
 dlq_app = typer.Typer(no_args_is_help=True, help="Look at parked keys and dead letters, release them, give one up.")
 app.add_typer(clock_app, name="clock")
+app.add_typer(demo_app, name="demo")
 app.add_typer(dlq_app, name="dlq")
 app.add_typer(audit_app, name="audit")
 
@@ -68,15 +75,16 @@ def up(
     )
     if system.supervisor.running():
         console.print(f"The system in {system.home.folder} runs already.")
+        _load_demo_into_running(system)
         _show(system.status())
         return
     began = time.monotonic()
     try:
         asyncio.run(system.up())
-        _load_demo(system)
+        _load_demo(system.home, Target(system.url, system.home.secret("loader"), system.redis.url))
         if monitoring:
             asyncio.run(system.start_monitoring())
-    except (Missing, DidNotStart, demo.LoadFailed, RuntimeError) as error:
+    except (Missing, DidNotStart, LoadFailed, InUse, RuntimeError) as error:
         system.down()
         raise _fail(str(error)) from error
     except KeyboardInterrupt:
@@ -91,18 +99,24 @@ def up(
         _stay(system)
 
 
-def _load_demo(system: System) -> None:
-    if system.home.state.get("demo"):
-        return
-    people = demo.load(
-        system.url,
-        system.home.secret("demo", 12),
-        system.home.secret("loader"),
-        datetime.now(UTC).date(),
-        lambda text: console.print(f"[dim]· {text}[/dim]"),
-    )
-    system.home.state["demo"] = {"people": people}
-    system.home.save()
+def _load_demo(home: Home, target: Target) -> None:
+    """Load the company of the first start, unless any company was loaded before."""
+    if not home.state.get("demo"):
+        demo.load_into(home, target, replace(demo.FIRST, through=datetime.now(UTC).date()), console)
+
+
+def _load_demo_into_running(system: System) -> None:
+    """Go on with a load that was interrupted while the system stayed up."""
+    try:
+        _load_demo(system.home, _target(system.home.folder))
+    except (LoadFailed, InUse) as error:
+        raise _fail(str(error)) from error
+
+
+def _target(home: Path) -> Target:
+    """Return where a running system takes a company. Raises NotRunning."""
+    attached = Home.at(home, attached=True)
+    return Target(System(home).status()["url"], attached.secret("loader"), RedisServer(attached).url)
 
 
 def _stay(system: System) -> None:
@@ -197,6 +211,39 @@ def reset(home: HomeOption = _HOME, *, yes: Annotated[bool, typer.Option("--yes"
     System(home).down()
     shutil.rmtree(folder)
     console.print(f"{folder} is gone.")
+
+
+# Demo companies -------------------------------------------------------------------------------------------------------
+
+
+@demo_app.command("load")
+def demo_load(
+    home: HomeOption = _HOME,
+    *,
+    employees: Annotated[int, typer.Option(min=FEWEST, max=20_000, help="How many people.")] = 5000,
+    years: Annotated[float, typer.Option(min=0.1, max=10, help="How long a history, up to today.")] = 2.0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same company and the same commands.")] = 1,
+    name: Annotated[str | None, typer.Option(help="Keeps companies apart: their people are at NAME.example.")] = None,
+    through: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Where it ends; today.")] = None,
+) -> None:
+    """Load a company and live its years through the public API; an interrupted load goes on where it was."""
+    today = datetime.now(UTC).date()
+    until = today if through is None else through.date()
+    if until > today:
+        raise typer.BadParameter(f"A history ends today ({today}) or before.", param_hint="--through")
+    if name is not None and not demo.NAME.fullmatch(name):
+        raise typer.BadParameter(
+            "Take small letters, digits and hyphens: it is part of addresses.", param_hint="--name"
+        )
+    spec = Spec(employees, years, until, seed, name=name or f"seed{seed}-{employees}")
+    began = time.monotonic()
+    try:
+        loaded = demo.load_into(Home.at(home), _target(home), spec, errors)
+    except (NotRunning, LoadFailed, InUse) as error:
+        raise _fail(str(error)) from error
+    console.print(f"{employees:,} people have lived {years:g} years in {time.monotonic() - began:,.0f} s.")
+    for code, count in sorted(loaded.refusals.items()):
+        console.print(f"{count:,} requests were refused at once: {code}")
 
 
 # The business clock ---------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ export LMS_HOME
 RUN := scripts/run
 .DEFAULT_GOAL := help
 
-.PHONY: help install install-tests up down status logs reset test test-slow test-containers check compose-secrets new-service contracts k8s docs bench bench-company load
+.PHONY: help install install-tests up down restart status logs reset test test-slow test-containers check compose-secrets new-service contracts k8s docs bench bench-company load
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -21,6 +21,9 @@ up: install ## Start everything (DETACH=1: and return; MONITORING=1: with Promet
 
 down: ## Stop everything; the data stays
 	@$(RUN) lms down
+
+restart: ## Restart SERVICE=… or every service, copy by copy
+	@$(RUN) lms restart $(SERVICE)
 
 status: ## Show what runs, the URL and the demo people
 	@$(RUN) lms status

@@ -30,7 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.servers)
 
 
-def _sql_of_the_tester(password: str) -> tuple[str, ...]:
+def sql_of_the_tester(password: str) -> tuple[str, ...]:
+    """Return the SQL that makes the user by whom tests look at everything."""
     user = f"'{TESTER}'@'127.0.0.1'"
     return (
         f"CREATE USER IF NOT EXISTS {user} IDENTIFIED BY '{password}';",
@@ -51,7 +52,7 @@ def test_home() -> Path:
 async def servers(test_home: Path) -> AsyncIterator[System]:
     """Kafka, MySQL and Redis; the services are configured and not started."""
     system = System(test_home, copies=2, environment="test", extra_sql=(), kafka_metrics=True)
-    system.extra_sql = _sql_of_the_tester(system.home.secret(f"mysql:{TESTER}"))
+    system.extra_sql = sql_of_the_tester(system.home.secret(f"mysql:{TESTER}"))
     system.configure()
     try:
         await system.start_servers()

@@ -14,7 +14,9 @@ MODULES = {
     "settings", "store", "streams", "upstream",
 }  # fmt: skip
 """The modules a service may have."""
-GATEWAY_MODULES = {"__init__", "main", "settings", "routes", "proxy", "limits", "security", "openapi", "api"}
+GATEWAY_MODULES = {
+    "__init__", "admin", "api", "limits", "main", "maintenance", "openapi", "proxy", "routes", "security", "settings",
+}  # fmt: skip
 """The gateway decides nothing, so it has others (docs/adr/0007)."""
 
 SERVICES = services.load()

@@ -18,7 +18,8 @@ from lms.gateway.routes import SERVICES
 from lms.gateway.settings import Settings
 from lms.kernel.auth import TokenSigner, public_key_of
 from lms.kernel.http import create_app
-from lms.kernel.service import HttpServer, Process
+from lms.kernel.server import HttpServer
+from lms.kernel.service import Process
 
 JWT_SECRET = "d0c1b2a3" * 10
 SIGNER = TokenSigner(JWT_SECRET)
@@ -26,9 +27,10 @@ SIGNER = TokenSigner(JWT_SECRET)
 
 @dataclass
 class Upstream:
-    """A service that remembers what it got; `behave` may answer in its stead and returns whether it did."""
+    """A service that remembers what it got but for probes; `behave` may answer in its stead and says whether it did."""
 
     port: int = 0
+    ready: bool = True
     got: list[dict[str, Any]] = field(default_factory=list)
     behave: Callable[[Scope, Send], Awaitable[bool]] | None = None
 
@@ -43,14 +45,23 @@ class Upstream:
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break
+        if scope["path"] == "/readyz":
+            await answer_with(send, 200 if self.ready else 503, b"ready")
+            return
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         self.got.append({"path": scope["path"], "method": scope["method"], "headers": headers, "body": body})
         if self.behave is not None and await self.behave(scope, send):
             return
-        answer = orjson.dumps({"port": self.port, "paths": {"/x": {}}})
-        kept = [(b"content-type", b"application/json"), (b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")]
-        await send({"type": "http.response.start", "status": 200, "headers": kept})
-        await send({"type": "http.response.body", "body": answer})
+        health = {"status": "healthy", "checks": {"database": {"status": "up", "latency_ms": 1.5}}}
+        answer = orjson.dumps({"port": self.port, "paths": {"/x": {}}, **health})
+        await answer_with(send, 200, answer)
+
+
+async def answer_with(send: Send, status: int, body: bytes) -> None:
+    """Answer with JSON and two cookies."""
+    kept = [(b"content-type", b"application/json"), (b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")]
+    await send({"type": "http.response.start", "status": status, "headers": kept})
+    await send({"type": "http.response.body", "body": body})
 
 
 @asynccontextmanager
@@ -103,7 +114,7 @@ async def gateway(redis_url: str, *urls: str, **given: Any) -> AsyncIterator[htt
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings.port}", timeout=20) as client:
             yield client
     finally:
-        await server.stop()
+        await server.stop(1.0)
         await process.stop()
 
 

@@ -4,9 +4,10 @@ import asyncio
 import time
 import uuid
 
+import orjson
 import pytest
 from starlette.types import Scope, Send
-from tests.integration.gateway.conftest import SIGNER, Upstream, bearer, free_port, gateway, serving
+from tests.integration.gateway.conftest import SIGNER, Upstream, answer_with, bearer, free_port, gateway, serving
 
 UNLIMITED = {"rate_limit_max_requests": 0, "rate_limit_signed_in": 0}
 
@@ -90,7 +91,10 @@ async def test_after_a_broken_connection_only_what_is_harmless_is_sent_again(
     redis_url: str, upstream: Upstream, method: str, headers: dict[str, str], status: int, times: int
 ) -> None:
     async def cut(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        if b" /readyz " in await reader.readuntil(b"\r\n\r\n"):
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            writer.close()
+            return
         upstream.got.append({})
         writer.transport.abort()
 
@@ -173,12 +177,61 @@ async def test_the_document_docs_and_probes_are_answered_here(redis_url: str, up
         metrics, ready = await client.get("/metrics"), await client.get("/readyz")
         asked = {"Origin": "https://lms.example", "Access-Control-Request-Method": "POST"}
         preflight = await client.options("/api/v1/me", headers=asked)
-    assert document.json()["paths"] == {"/x": {}}
+    own = {"/admin/maintenance", "/admin/maintenance/enable", "/admin/maintenance/disable"}
+    assert set(document.json()["paths"]) == {"/x", *own}
     assert "cdn" not in docs.text
     assert "script-src 'self'" in docs.headers["content-security-policy"]
     assert len(script.content) > 100_000
-    assert set(health.json()["checks"]) == {"redis", "directory", "requests", "balances", "approvals"}
+    services = {"directory", "requests", "balances", "approvals", "audit", "notifications"}
+    assert set(health.json()["checks"]) == {"database", "redis", *services}
+    assert health.json()["checks"]["database"] == {"status": "up", "latency_ms": 1.5}
     assert told.json() == {"status": "healthy"}
     assert (hidden.status_code, metrics.status_code, ready.status_code) == (404, 200, 200)
     assert preflight.status_code == 204
     assert preflight.headers["access-control-allow-origin"] == "https://lms.example"
+
+
+async def test_a_copy_that_says_it_is_not_ready_gets_no_more_requests(redis_url: str) -> None:
+    async with (
+        serving(Upstream()) as leaving,
+        serving(Upstream()) as staying,
+        gateway(redis_url, leaving.url, staying.url, probe_seconds=0.05, **UNLIMITED) as client,
+    ):
+        for _ in range(4):
+            assert (await client.get("/api/v1/me", headers=bearer())).status_code == 200
+        assert leaving.got
+        assert staying.got
+        leaving.ready = False
+        ready = 'gateway_ready_copies{service="directory"}'
+        while f"{ready} 1.0" not in (await client.get("/metrics")).text:  # noqa: ASYNC110  # told by a gauge
+            await asyncio.sleep(0.02)
+        before = len(leaving.got)
+        for _ in range(6):
+            assert (await client.get("/api/v1/me", headers=bearer())).status_code == 200
+        assert len(leaving.got) == before
+        staying.ready = False
+        while f"{ready} 0.0" not in (await client.get("/metrics")).text:  # noqa: ASYNC110  # told by a gauge
+            await asyncio.sleep(0.02)
+        assert (await client.get("/api/v1/me", headers=bearer())).status_code == 200, "better an unready copy than none"
+
+
+async def test_the_parts_of_the_services_are_told_in_sum_and_one_by_one(redis_url: str) -> None:
+    async def sick(scope: Scope, send: Send) -> bool:
+        if scope["path"] != "/health":
+            return False
+        parts = {"database": {"status": "up", "latency_ms": 2.0}, "email": {"status": "down", "error": "OSError"}}
+        await answer_with(send, 503, orjson.dumps({"status": "unhealthy", "checks": parts}))
+        return True
+
+    async with serving(Upstream(behave=sick)) as mailing, serving(Upstream()) as other:
+        urls = {"notifications_url": mailing.url, "probe_seconds": 0.05}
+        async with gateway(redis_url, other.url, **urls) as client:
+            answer = await client.get("/health")
+            outside = await client.get("/health", headers={"X-Forwarded-For": "203.0.113.9"})
+    checks = answer.json()["checks"]
+    assert (answer.status_code, answer.json()["status"]) == (503, "unhealthy")
+    assert checks["email"] == {"status": "down", "latency_ms": 0.0, "down_for": ["notifications"]}
+    assert checks["database"] == {"status": "up", "latency_ms": 2.0}
+    assert (checks["notifications"]["status"], checks["notifications"]["detail"]) == ("down", "email")
+    assert checks["directory"]["status"] == "up"
+    assert (outside.status_code, outside.json()) == (503, {"status": "unhealthy"})

@@ -9,7 +9,7 @@ from lms.gateway.proxy import Origin, Rotation, inward, outward
 from lms.kernel.auth import Caller
 from lms.kernel.errors import Unauthenticated
 
-ORIGIN = Origin("10.0.0.1", "https", "lms.example", "request-1", None)
+ORIGIN = Origin("10.0.0.1", "https", "lms.example", "request-1")
 POLICY = Policy("anonymous", 100, 900.0)
 
 

@@ -9,7 +9,7 @@ from lms.gateway.routes import admits, repeatable, target
 from lms.gateway.security import client_address, is_inside
 from lms.kernel.auth import Caller
 
-ORIGIN = Origin("10.0.0.1", "http", "lms.example", "request-1", None)
+ORIGIN = Origin("10.0.0.1", "http", "lms.example", "request-1")
 POLICY = Policy("people", 10, 100.0)
 
 
@@ -73,6 +73,28 @@ def test_an_unreachable_copy_comes_last_until_its_time_is_over() -> None:
     assert [copy.url for copy in rotation.order(10.1)] == ["b", "a"]
     assert [copy.url for copy in rotation.order(10.2)] == ["b", "a"]
     assert {rotation.order(11.0)[0].url, rotation.order(11.0)[0].url} == {"a", "b"}
+
+
+def test_a_copy_that_is_not_ready_comes_last_and_is_kept_as_the_last_resort() -> None:
+    rotation = Rotation("requests", ["a", "b"])
+    rotation.copies[0].ready = False
+    assert [copy.url for copy in rotation.order(0.0)] == ["b", "a"]
+    rotation.copies[1].ready = False
+    assert {copy.url for copy in rotation.order(0.0)} == {"a", "b"}
+
+
+def test_a_name_with_several_addresses_stands_for_so_many_copies() -> None:
+    rotation = Rotation("requests", ["http://requests:8000"])
+    rotation.found({"http://requests:8000": ["10.0.0.1", "10.0.0.2"]})
+    rotation.copies[1].ready = False
+    rotation.found({"http://requests:8000": ["10.0.0.2", "10.0.0.3"]})
+    assert [(copy.address, copy.ready) for copy in rotation.copies] == [("10.0.0.2", False), ("10.0.0.3", True)]
+    rotation.found({"http://requests:8000": None})
+    assert [copy.address for copy in rotation.copies] == ["10.0.0.2", "10.0.0.3"], "a failed look-up forgets no copy"
+    url, headers = rotation.copies[0].to("/api/v1/x?y=%2F")
+    assert (str(url), headers) == ("http://10.0.0.2:8000/api/v1/x?y=%2F", [("host", "requests:8000")])
+    rotation.found({"http://requests:8000": ["10.0.0.9"]})
+    assert [copy.to("/")[0].host for copy in rotation.copies] == ["requests"]
 
 
 def test_only_as_many_forwarded_addresses_are_believed_as_there_are_proxies_of_ours() -> None:

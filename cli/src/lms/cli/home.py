@@ -88,8 +88,9 @@ class Home:
         ports = self.state.setdefault("ports", {})
         if self.attached and name in ports:
             return int(ports[name])
+        others = {port for other, port in ports.items() if other != name}
         for candidate in (ports.get(name), preferred):
-            if candidate is not None and port_is_free(candidate):
+            if candidate is not None and candidate not in others and port_is_free(candidate):
                 break
         else:
             candidate = any_free_port()

@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lms.cli import maintenance
 from lms.cli import rebuild as rebuilding
 from lms.cli.demo import command as demo
 from lms.cli.demo.company import FEWEST, Spec
@@ -30,7 +31,7 @@ from lms.cli.demo.load import Target
 from lms.cli.home import Home
 from lms.cli.servers import SCHEMAS, Missing, MySQLServer, RedisServer
 from lms.cli.supervision import NotRunning, Supervisor
-from lms.cli.system import GATEWAY_PORT, DidNotStart, System
+from lms.cli.system import GATEWAY_PORT, MOST_WORKERS, SERVICES, DidNotStart, System, usual_workers
 from lms.kernel import dead_letters
 from lms.kernel.clock import OFFSET_KEY, write_offset
 from lms.kernel.database import Database
@@ -40,11 +41,13 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 clock_app = typer.Typer(no_args_is_help=True, help="Show or move the business clock (never in production).")
 audit_app = typer.Typer(no_args_is_help=True, help="Prove the audit log.")
 demo_app = typer.Typer(no_args_is_help=True, help="Fill a system with a company and its years (never in production).")
+maintenance_app = typer.Typer(no_args_is_help=True, help="Refuse new work for a while; LMS_URL: of a system elsewhere.")
 dlq_app = typer.Typer(no_args_is_help=True, help="Look at parked keys and dead letters, release them, give one up.")
 app.add_typer(clock_app, name="clock")
 app.add_typer(demo_app, name="demo")
 app.add_typer(dlq_app, name="dlq")
 app.add_typer(audit_app, name="audit")
+app.add_typer(maintenance_app, name="maintenance")
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -65,10 +68,15 @@ def up(
     detach: Annotated[bool, typer.Option("--detach", help="Return once everything is up.")] = False,
     port: Annotated[int, typer.Option(help="The gateway's port; another is taken when it is not free.")] = GATEWAY_PORT,
     monitoring: Annotated[bool, typer.Option("--monitoring", help="Prometheus and Alertmanager too.")] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(envvar="LMS_WORKERS", min=1, max=MOST_WORKERS, help="Copies of each service; else one per core."),
+    ] = None,
 ) -> None:
     """Start Kafka, the database, Redis and every service; load the demo company at the first start."""
     system = System(
         home,
+        copies=workers or usual_workers(),
         gateway_port=port,
         kafka_metrics=monitoring,
         tell=lambda text: console.print(f"[dim]· {text}[/dim]"),
@@ -84,6 +92,7 @@ def up(
         _load_demo(system.home, Target(system.url, system.home.secret("loader"), system.redis.url))
         if monitoring:
             asyncio.run(system.start_monitoring())
+        system.start_further_copies()
     except (Missing, DidNotStart, LoadFailed, InUse, RuntimeError) as error:
         system.down()
         raise _fail(str(error)) from error
@@ -91,8 +100,8 @@ def up(
         console.print("Stopping.")
         system.down()
         raise typer.Exit(130) from None
-    if system.ports["gateway"] != port:
-        console.print(f"Port {port} is taken, so the gateway listens on {system.ports['gateway']}.")
+    if system.ports["public"] != port:
+        console.print(f"Port {port} is taken, so the gateway listens on {system.ports['public']}.")
     _show(system.status())
     console.print(f"Up after {time.monotonic() - began:.1f} s.")
     if not detach:
@@ -141,6 +150,21 @@ def down(home: HomeOption = _HOME) -> None:
         return
     system.down()
     console.print("Everything has stopped.")
+
+
+@app.command()
+def restart(
+    service: Annotated[str | None, typer.Argument(help="Only this service.")] = None, home: HomeOption = _HOME
+) -> None:
+    """Restart the services copy by copy, each when the one before is ready; with two copies no request fails."""
+    if service is not None and service not in SERVICES:
+        raise _fail(f"There is no service {service!r}; there are: {', '.join(SERVICES)}.")
+    try:
+        system = System.running(home, tell=lambda text: console.print(f"[dim]· {text}[/dim]"))
+        asyncio.run(system.restart([service] if service else SERVICES))
+    except (NotRunning, DidNotStart) as error:
+        raise _fail(str(error)) from error
+    console.print("Every copy runs anew." if service is None else f"Every copy of {service} runs anew.")
 
 
 @app.command()
@@ -335,6 +359,61 @@ def _verify(home: Path, services: Sequence[str], *, as_json: bool) -> None:
     except rebuilding.DidNotWork as error:
         raise _fail(str(error)) from error
     raise typer.Exit(0 if sound else 1)
+
+
+# Maintenance ----------------------------------------------------------------------------------------------------------
+
+Message = Annotated[str, typer.Option(help="What callers are told.")]
+RetryAfter = Annotated[int, typer.Option(min=1, help="After how many seconds callers should try again.")]
+
+
+def _told_of_maintenance(home: Path, method: str, path: str, body: Any = None) -> None:
+    try:
+        found = maintenance.Gateway.of(home).call(method, f"/admin/maintenance{path}", body)
+    except maintenance.Refused as error:
+        raise _fail(str(error)) from error
+    console.print(f"Maintenance is [bold]{'on' if found['enabled'] else 'off'}[/bold].")
+    for one in found["gateways"] if found["enabled"] else []:
+        knows = "knows" if one["informed"] else "does not know yet"
+        console.print(f"{one['instance']} {knows}, and has {one['requests_in_hand']} requests in hand.")
+
+
+@maintenance_app.command("enable")
+def maintenance_enable(home: HomeOption = _HOME, *, message: Message = "", retry_after: RetryAfter = 120) -> None:
+    """Refuse new work from now on."""
+    _told_of_maintenance(home, "POST", "/enable", {"message": message, "retry_after_seconds": retry_after})
+
+
+@maintenance_app.command("disable")
+def maintenance_disable(home: HomeOption = _HOME) -> None:
+    """Take work again."""
+    _told_of_maintenance(home, "POST", "/disable")
+
+
+@maintenance_app.command("status")
+def maintenance_status(home: HomeOption = _HOME) -> None:
+    """Show whether LMS is in maintenance, and what is still in hand."""
+    _told_of_maintenance(home, "GET", "")
+
+
+@maintenance_app.command("run")
+def maintenance_run(
+    command: Annotated[list[str], typer.Argument(help="What to run, after `--`.")],
+    home: HomeOption = _HOME,
+    *,
+    message: Message = "",
+    retry_after: RetryAfter = 120,
+    drain_seconds: Annotated[float, typer.Option(help="How long to wait for requests in hand.")] = 30.0,
+    health_seconds: Annotated[float, typer.Option(help="How long to wait for every part to be healthy.")] = 120.0,
+    force: Annotated[bool, typer.Option("--force", help="Run even if requests are still in hand.")] = False,
+) -> None:
+    """Refuse new work, wait for what is in hand, run a command, check the health, take work again."""
+    window = maintenance.Window(drain_seconds, health_seconds, message, retry_after, force)
+    try:
+        code = window.run(maintenance.Gateway.of(home), command, lambda text: errors.print(text, markup=False))
+    except maintenance.Refused as error:
+        raise _fail(str(error)) from error
+    raise typer.Exit(code)
 
 
 # Dead letters ---------------------------------------------------------------------------------------------------------

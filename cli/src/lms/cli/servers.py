@@ -48,10 +48,11 @@ class Missing(Exception):
 
 
 class Server(Protocol):
-    """A server process of the embedded system."""
+    """A server process of the embedded system; it runs as `user`, if one is named."""
 
     name: str
     command: list[str]
+    user: str | None
 
     def prepare(self) -> None:
         """Make the data folder and the configuration; harmless to repeat."""
@@ -119,6 +120,7 @@ class RedisServer:
 
     home: Home
     name: str = "redis"
+    user: str | None = None
 
     def __post_init__(self) -> None:
         self.port = self.home.port("redis")
@@ -160,20 +162,24 @@ class MySQLServer:
     home: Home
     extra_sql: tuple[str, ...] = ()
     name: str = "mysql"
+    user: str | None = None
 
     def __post_init__(self) -> None:
         self.port = self.home.port("mysql")
         self._data = self.home.folder / "mysql"
+        self._tmp = self.home.folder / "mysql-tmp"  # a server that starts deletes the temporary tables that it finds
         self._init = self.home.folder / "mysql-init" / "init.sql"
         short = len(str(self._init)) < _LONGEST_INIT_PATH
         self._socket_folder = self._init.parent if short else self.home.run
-        self._as = ["--user=mysql"] if os.geteuid() == 0 else []
+        self.user = "mysql" if os.geteuid() == 0 else None
+        self._as = [f"--user={self.user}"] if self.user else []
         self._server = program("mariadbd", "mysqld", package="mariadb-server")
         self.command = [
             self._server,
             f"--defaults-file={DEPLOY / 'mysql' / 'my.cnf'}",
             *self._as,
             f"--datadir={self._data}",
+            f"--tmpdir={self._tmp}",
             f"--port={self.port}",
             "--bind-address=127.0.0.1",
             f"--socket={self._socket_folder / 'mysql.sock'}",
@@ -195,6 +201,7 @@ class MySQLServer:
         """Make the data folder once, and the init file at every start."""
         self._init.parent.mkdir(exist_ok=True)
         self._init.parent.chmod(0o700)
+        self._tmp.mkdir(exist_ok=True)
         private_file(self._init, "\n".join(self._statements()) + "\n")
         if not (self._data / "mysql").exists():
             shutil.rmtree(self._data, ignore_errors=True)
@@ -204,14 +211,15 @@ class MySQLServer:
         self._give_to_server()
 
     def _install(self) -> None:
+        folders = (f"--datadir={self._data}", f"--tmpdir={self._tmp}")
         if self._is_mysql:
-            command = [self._server, "--no-defaults", *self._as, "--initialize-insecure", f"--datadir={self._data}"]
+            command = [self._server, "--no-defaults", *self._as, "--initialize-insecure", *folders]
         else:
             command = [
                 program("mariadb-install-db", "mysql_install_db", package="mariadb-server"),
                 "--no-defaults",
                 *self._as,
-                f"--datadir={self._data}",
+                *folders,
                 "--skip-test-db",
                 "--auth-root-authentication-method=socket",
                 f"--auth-root-socket-user={'mysql' if self._as else pwd.getpwuid(os.geteuid()).pw_name}",
@@ -224,6 +232,7 @@ class MySQLServer:
         """As root the server runs as the user mysql, who must own its files and reach them."""
         if self._as:
             shutil.chown(self._data, "mysql", "mysql")
+            shutil.chown(self._tmp, "mysql", "mysql")
             shutil.chown(self._init.parent, "mysql", "mysql")
             shutil.chown(self._socket_folder, "mysql", "mysql")
             shutil.chown(self._init, "mysql", "mysql")
@@ -260,6 +269,7 @@ class MailServer:
 
     home: Home
     name: str = "mail"
+    user: str | None = None
 
     def __post_init__(self) -> None:
         self.smtp_port = self.home.port("mail-smtp")
@@ -293,6 +303,7 @@ class KafkaServer:
     home: Home
     metrics: bool = False
     name: str = "kafka"
+    user: str | None = None
 
     def __post_init__(self) -> None:
         self.port = self.home.port("kafka")

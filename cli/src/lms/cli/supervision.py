@@ -1,16 +1,21 @@
-"""Child processes under supervisord: restarted with back-off, limited in memory, stopped within five seconds.
+"""Child processes under supervisord: restarted with back-off, stopped within five seconds, gone when it is.
 
-The guide asks for what a process manager does (restart, ready signal, 1 GB limit, kill time-out); supervisord does it,
-and superlance's memmon restarts a service that grows past the limit.
+The guide asks for what a process manager does: supervisord restarts what ends, and kills what does not end in time.
+The rest a process does itself, in containers as here (`lms.kernel.service`): it ends when it does not come to listen,
+and when it has grown past its memory limit; its `/readyz` is the ready signal. Should supervisord be killed, the kernel
+asks every child to end (PR_SET_PDEATHSIG), so that no orphan holds a port or a data folder.
 """
 
 import contextlib
+import fcntl
 import os
 import shlex
+import socket
 import subprocess
 import sys
 import time
 import xmlrpc.client
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,22 +25,31 @@ from supervisor.xmlrpc import SupervisorTransport
 
 from lms.cli.home import Home
 
-MEMORY_LIMIT = "1GB"
 STOP_SECONDS = 5
 
 _START_SECONDS = 10.0
-_STOP_SECONDS = 30.0
+_STOP_SECONDS = 40.0
+_DESCRIPTORS = 512
+"""supervisord closes descriptors below this in its children; those above are passed on."""
+_STOPPED = frozenset({"STOPPED", "EXITED", "FATAL"})
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A process to supervise; lower priorities start first and stop last. `limited` ones are restarted at 1 GB."""
+    """A process to supervise; lower priorities start first and stop last. It runs as `user`, if one is named."""
 
     name: str
     command: tuple[str, ...]
     priority: int
-    limited: bool = False
     stop_seconds: int = STOP_SECONDS
+    user: str | None = None
+
+
+def descriptor_for_children(listening: socket.socket) -> int:
+    """Return a descriptor of a socket that supervisord passes on to its children."""
+    descriptor = fcntl.fcntl(listening, fcntl.F_DUPFD, _DESCRIPTORS)
+    os.set_inheritable(descriptor, True)
+    return descriptor
 
 
 def _lives(process: psutil.Process) -> bool:
@@ -71,13 +85,16 @@ class Supervisor:
             return False
         return True
 
-    def start(self, programs: list[Program]) -> None:
-        """Start supervisord with these programs, none of them started yet."""
+    def start(self, programs: list[Program], *, pass_on: tuple[int, ...] = ()) -> None:
+        """Start supervisord with these programs, none of them started yet.
+
+        The descriptors of `pass_on` (see `descriptor_for_children`) stay open in it, and in every child.
+        """
         self._configuration.write_text(self._text(programs), encoding="utf-8")
         self._socket.unlink(missing_ok=True)
         done = subprocess.run(  # noqa: S603  # our own command
             [str(Path(sys.executable).with_name("supervisord")), "-c", str(self._configuration)],
-            capture_output=True, text=True, check=False, start_new_session=True,
+            capture_output=True, text=True, check=False, start_new_session=True, pass_fds=pass_on,
         )  # fmt: skip
         until = time.monotonic() + _START_SECONDS
         while not self.running():
@@ -104,6 +121,19 @@ class Supervisor:
         """Stop a program and wait until it is gone; one that is stopped is left alone."""
         with contextlib.suppress(xmlrpc.client.Fault):
             self._call("stopProcess", name)
+
+    def stop_programs(self, names: Iterable[str]) -> None:
+        """Stop programs side by side, and wait until all are gone."""
+        waiting = set(names)
+        for name in waiting:
+            with contextlib.suppress(xmlrpc.client.Fault):
+                self._call("stopProcess", name, False)
+        until = time.monotonic() + _STOP_SECONDS
+        while time.monotonic() < until:
+            found = self.states()
+            if all(found[name]["statename"] in _STOPPED for name in waiting if name in found):
+                return
+            time.sleep(0.05)
 
     def states(self) -> dict[str, dict[str, Any]]:
         """Return each program's state: `statename` (RUNNING, BACKOFF, …), `pid`, `description`."""
@@ -140,26 +170,20 @@ class Supervisor:
         run, logs = self._home.run, self.logs
         parts = [
             f"[supervisord]\npidfile={run}/supervisord.pid\nlogfile={logs}/supervisord.log\nlogfile_maxbytes=5MB\n"
-            f"logfile_backups=1\nchildlogdir={logs}\nloglevel=info\nminfds=1024\n"
+            f"logfile_backups=1\nchildlogdir={logs}\nloglevel=info\nminfds={_DESCRIPTORS}\n"
             + ("user=root\n" if os.geteuid() == 0 else ""),
             f"[unix_http_server]\nfile={self._socket}\nchmod=0700\n",
             "[rpcinterface:supervisor]",
             "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface\n",
             f"[supervisorctl]\nserverurl=unix://{self._socket}\n",
         ]
-        parts += [self._program(program) for program in programs]
-        limited = [program.name for program in programs if program.limited]
-        if limited:
-            memmon = Path(sys.executable).with_name("memmon")
-            limits = " ".join(f"-p {name}={MEMORY_LIMIT}" for name in limited)
-            parts.append(
-                f"[eventlistener:memory-limit]\ncommand={memmon} {limits}\nevents=TICK_60\nautostart=true\n"
-                f"stderr_logfile={logs}/memory-limit.log\nstderr_logfile_maxbytes=1MB\nstderr_logfile_backups=1\n"
-            )
-        return "\n".join(parts)
+        return "\n".join(parts + [self._program(program) for program in programs])
 
     def _program(self, program: Program) -> str:
-        command = shlex.join(program.command).replace("%", "%%")
+        bound = ["setpriv", "--pdeathsig", "TERM"]
+        if program.user is not None:
+            bound += [f"--reuid={program.user}", f"--regid={program.user}", "--init-groups"]
+        command = shlex.join([*bound, *program.command]).replace("%", "%%")
         return (
             f"[program:{program.name}]\ncommand={command}\nautostart=false\nautorestart=true\nstartsecs=1\n"
             f"startretries=100\npriority={program.priority}\nstopwaitsecs={program.stop_seconds}\n"

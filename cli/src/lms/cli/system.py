@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import psutil
 
 from lms.cli.home import Home
 from lms.cli.monitoring import DEPLOY, Monitoring
 from lms.cli.servers import SCHEMAS, KafkaServer, MailServer, MySQLServer, RedisServer, Server
-from lms.cli.supervision import NotRunning, Program, Supervisor
+from lms.cli.supervision import NotRunning, Program, Supervisor, descriptor_for_children
 from lms.kernel.auth import public_key_of
 
 SERVICES = ("directory", "requests", "balances", "approvals", "audit", "notifications", "gateway")
@@ -25,6 +27,14 @@ MONITORING = ("prometheus", "alertmanager", "mysql-exporter", "redis-exporter", 
 GATEWAY_PORT = 8080
 ADMIN_EMAIL = "admin@demo.example"
 LOADER = "demo-loader"
+
+MOST_WORKERS = 8
+"""Beyond that the one database is what limits, and its connections."""
+
+_USUAL_WORKERS = 4
+_MEMORY_OF_SERVERS = 1200 * 1024**2
+_MEMORY_OF_A_WORKER = 1000 * 1024**2
+"""What one more copy of every service takes."""
 
 _SERVER_SECONDS = 180.0
 _SERVICE_SECONDS = 180.0
@@ -39,8 +49,10 @@ class DidNotStart(Exception):
 class System:
     """Starts, watches and stops the processes of one home.
 
-    `copies` is how many processes each service runs; `extra` adds environment variables by service name (`*`: all).
-    `environment` is what the services are told: development, or test. `kafka_metrics` is needed for monitoring.
+    `copies` is how many processes each service runs, the gateway too: its copies accept from one listening socket, so
+    that the address answers while they are restarted one by one. `extra` adds environment variables by service name
+    (`*`: all). `environment` is what the services are told: development, or test. `kafka_metrics` is needed for
+    monitoring.
     """
 
     def __init__(
@@ -70,21 +82,31 @@ class System:
         self._kafka_metrics = kafka_metrics
         self.monitoring: Monitoring | None = None
         self.ports: dict[str, int] = {}
+        self._public: socket.socket | None = None
+
+    @classmethod
+    def running(cls, folder: Path, *, tell: Tell = lambda _: None) -> "System":
+        """Return the system that runs in a folder, to operate it. Raises NotRunning."""
+        system = cls(folder, tell=tell)
+        system.supervisor.states()
+        system.home = Home.at(folder, attached=True)
+        system.copies = int(system.home.state.get("copies", 1))
+        system.ports = {name: int(port) for name, port in system.home.state["ports"].items()}
+        return system
 
     # Names --------------------------------------------------------------------------------------------------------
 
     def programs_of(self, service: str) -> list[str]:
         """Return the names of a service's processes, such as `requests` and `requests-2`."""
-        copies = 1 if service == "gateway" else self.copies
-        return [service if number == 1 else f"{service}-{number}" for number in range(1, copies + 1)]
+        return [service if number == 1 else f"{service}-{number}" for number in range(1, self.copies + 1)]
 
     @property
     def url(self) -> str:
-        """The gateway's URL."""
-        return f"http://127.0.0.1:{self.ports['gateway']}"
+        """The gateway's URL, whichever of its copies answers."""
+        return f"http://127.0.0.1:{self.ports['public']}"
 
     def url_of(self, program: str) -> str:
-        """Return the URL of one service process."""
+        """Return the URL of one process of a service, for probes and metrics."""
         return f"http://127.0.0.1:{self.ports[program]}"
 
     # Starting -----------------------------------------------------------------------------------------------------
@@ -95,19 +117,30 @@ class System:
         self.mysql = MySQLServer(self.home, self.extra_sql)
         self.kafka = KafkaServer(self.home, metrics=self._kafka_metrics)
         self.mail = MailServer(self.home)
+        self.ports["public"] = self.home.port("public", self._gateway_port)
         for service in SERVICES:
             for program in self.programs_of(service):
-                preferred = self._gateway_port if program == "gateway" else None
-                self.ports[program] = self.home.port(program, preferred)
+                self.ports[program] = self.home.port(program)
         for service in STREAMS:
             self.ports[f"{service}-streams"] = self.home.port(f"{service}-streams")
+        self.home.state["copies"] = self.copies
+        self.home.save()
+        self._public = socket.create_server(("127.0.0.1", self.ports["public"]), backlog=511)
 
     async def start_servers(self) -> None:
         """Start supervisord and the servers, and wait until each answers."""
         servers: list[Server] = [self.redis, self.mysql, self.kafka, self.mail]
         await asyncio.gather(*(asyncio.to_thread(server.prepare) for server in servers))
+        if self._public is None:
+            raise RuntimeError("configure the system before its servers are started")
+        public = descriptor_for_children(self._public)
+        self._extra.setdefault("gateway", {})["LMS_LISTEN_FD"] = str(public)
         self._write_environments()
-        self.supervisor.start(self._programs(servers))
+        try:
+            self.supervisor.start(self._programs(servers), pass_on=(public,))
+        finally:
+            os.close(public)
+            self._close_public()
         await asyncio.gather(*(self._start_server(server) for server in servers))
 
     async def _start_server(self, server: Server) -> None:
@@ -124,10 +157,10 @@ class System:
         )
         self._tell("schemas and topics are up to date")
 
-    async def start_services(self, services: Iterable[str] = SERVICES) -> None:
-        """Start every copy of the services, and wait until each is ready."""
+    async def start_services(self, services: Iterable[str] = SERVICES, *, copies: int | None = None) -> None:
+        """Start every copy of the services, or only the first ones, and wait until each is ready."""
         services = tuple(services)
-        programs = [program for service in services for program in self.programs_of(service)]
+        programs = [program for service in services for program in self.programs_of(service)[:copies]]
         for program in programs:
             self.supervisor.start_program(program)
         await asyncio.gather(*(self.wait_ready(program) for program in programs))
@@ -150,11 +183,34 @@ class System:
         await self._until(ready, program, _SERVICE_SECONDS)
 
     async def up(self) -> None:
-        """Start everything."""
+        """Start everything, of each service the first copy; `start_further_copies` starts the others."""
         self.configure()
         await self.start_servers()
         await self.migrate()
-        await self.start_services()
+        await self.start_services(copies=1)
+
+    def start_further_copies(self) -> None:
+        """Start the copies beyond the first of each service, and do not wait for them."""
+        for service in SERVICES:
+            for program in self.programs_of(service)[1:]:
+                self.supervisor.start_program(program)
+
+    async def restart(self, services: Iterable[str] = SERVICES) -> None:
+        """Restart services copy by copy: the next one stops when the one before says that it is ready.
+
+        With more than one copy of each no request fails meanwhile. Raises NotRunning, or DidNotStart when a copy does
+        not come back: the others go on.
+        """
+        states = self.supervisor.states()
+        for service in services:
+            for program in _copies_of(service, states):
+                self._tell(f"restarting {program}")
+                await asyncio.to_thread(self.supervisor.stop_program, program)
+                self.supervisor.start_program(program)
+                await self.wait_ready(program)
+            if f"{service}-streams" in states:
+                await asyncio.to_thread(self.supervisor.stop_program, f"{service}-streams")
+                self.supervisor.start_program(f"{service}-streams")
 
     async def start_monitoring(self, deploy: Path = DEPLOY, certificates: Sequence[str] = ()) -> Monitoring:
         """Start Prometheus, Alertmanager and the exporters, with the configuration in `deploy`.
@@ -213,19 +269,24 @@ class System:
     # Stopping -----------------------------------------------------------------------------------------------------
 
     def down(self) -> None:
-        """Stop the services, then the servers, then the supervisor."""
+        """Stop the gateway, then the services, then the servers, then the supervisor."""
+        self._close_public()
         try:
             states = self.supervisor.states()
         except NotRunning:
             return
         self.stop_monitoring()  # first, or it would tell of what is stopped on purpose
-        for service in reversed(SERVICES):
-            for program in sorted(states):
-                if program == service or program.startswith(f"{service}-"):
-                    self.supervisor.stop_program(program)
-        for server in ("mail", "kafka", "mysql", "redis"):
-            self.supervisor.stop_program(server)
+        gateways = set(_copies_of("gateway", states))
+        servers = {"mail", "kafka", "mysql", "redis"}
+        for tier in (gateways, set(states) - gateways - servers, servers):
+            self.supervisor.stop_programs(tier)
         self.supervisor.shut_down()
+
+    def _close_public(self) -> None:
+        """Close this process's hold of the public socket; the supervisor has its own."""
+        if self._public is not None:
+            self._public.close()
+            self._public = None
 
     async def restart_with(self, program: str, extra: Mapping[str, str]) -> None:
         """Start a service process anew with other extra variables, and wait until it is ready."""
@@ -243,16 +304,14 @@ class System:
     # Environments -------------------------------------------------------------------------------------------------
 
     def _programs(self, servers: list[Server]) -> list[Program]:
-        programs = [Program(server.name, tuple(server.command), 10, stop_seconds=30) for server in servers]
+        programs = [
+            Program(server.name, tuple(server.command), 10, stop_seconds=30, user=server.user) for server in servers
+        ]
         for order, service in enumerate(SERVICES):
             programs += [
-                Program(name, tuple(self._command(service, name)), 100 + order, limited=True)
-                for name in self.programs_of(service)
+                Program(name, tuple(self._command(service, name)), 100 + order) for name in self.programs_of(service)
             ]
-        programs += [
-            Program(f"{service}-streams", tuple(self._streams_command(service)), 150, limited=True)
-            for service in STREAMS
-        ]
+        programs += [Program(f"{service}-streams", tuple(self._streams_command(service)), 150) for service in STREAMS]
         return programs
 
     def _streams_command(self, service: str) -> list[str]:
@@ -338,7 +397,7 @@ class System:
         ports: dict[str, int] = self.home.state.get("ports", {})
         demo = self.home.state.get("demo") or {"people": []}
         return {
-            "url": f"http://127.0.0.1:{ports['gateway']}",
+            "url": f"http://127.0.0.1:{ports['public']}",
             "mail": f"http://127.0.0.1:{ports['mail']}",
             "monitoring": f"http://127.0.0.1:{ports['prometheus']}" if "prometheus" in states else None,
             "services": {
@@ -348,10 +407,23 @@ class System:
                     "url": f"http://127.0.0.1:{ports[name]}" if name in ports and name not in _SERVERS else None,
                 }
                 for name, state in sorted(states.items())
-                if name != "memory-limit"
             },
             "demo": {"password": self.home.secrets.get("demo"), "people": demo["people"]},
         }
+
+
+def usual_workers() -> int:
+    """Return how many copies of each service suit this machine: one per core, at most four, as memory allows."""
+    cores = len(os.sched_getaffinity(0))
+    spare = psutil.virtual_memory().available - _MEMORY_OF_SERVERS
+    return max(1, min(cores, _USUAL_WORKERS, int(spare // _MEMORY_OF_A_WORKER)))
+
+
+def _copies_of(service: str, states: Iterable[str]) -> list[str]:
+    """Return the programs that are copies of a service, in the order of their numbers."""
+    prefix = f"{service}-"
+    numbered = {int(name.removeprefix(prefix)): name for name in states if name.removeprefix(prefix).isdigit()}
+    return [*([service] if service in states else []), *(numbered[number] for number in sorted(numbered))]
 
 
 _SERVERS = frozenset({"kafka", "mysql", "redis", *(one for one in MONITORING if one.endswith("exporter"))})

@@ -11,9 +11,11 @@ can never succeed is set aside with its key (`parking.py`), and the rest flows o
 import asyncio
 import contextlib
 import time
+import traceback
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import structlog
@@ -31,7 +33,7 @@ from lms.kernel.eventstore import Causality, ConcurrencyConflict
 from lms.kernel.execution import Executor, UnitOfWork
 from lms.kernel.failpoints import disabled, failpoint
 from lms.kernel.kafka import connection, is_away
-from lms.kernel.logs import trail
+from lms.kernel.logs import harmless_text, told, trail
 from lms.kernel.metrics import (
     CONSUMED,
     CONSUMER_FENCED,
@@ -67,6 +69,7 @@ from lms.kernel.projection import Projection, write_views
 from lms.kernel.schema import consumer_offsets, consumer_versions
 from lms.kernel.settings import KernelSettings
 from lms.kernel.statements import Statement, together
+from lms.kernel.tracing import current_traceparent, exporting, record, span
 from lms.kernel.versions import Seen, Verdict, judge
 
 Model = type[Event] | type[ForeignEvent]
@@ -259,7 +262,7 @@ class ConsumerRunner:
                 except Exception as error:  # noqa: BLE001  # a consumer never gives up; it says why and begins anew
                     known = is_transient(error) or is_away(error) or isinstance(error, Fenced | Stalled)
                     _log.warning(
-                        "a consumer begins anew", consumer=self.consumer.name, reason=str(error)[:300],
+                        "a consumer begins anew", consumer=self.consumer.name, reason=error,
                         exc_info=not known,
                     )  # fmt: skip
                     pause = 0.2 if time.monotonic() - started > 30 else min(pause * 2, 5.0)  # noqa: PLR2004
@@ -488,6 +491,7 @@ class ConsumerRunner:
 
     async def _apply_batch(self, batch: Sequence[Received]) -> None:
         """Apply what is new of a batch, in one transaction; raises Unreadable for a message that nobody can apply."""
+        began = time.time_ns()
         async with self._database.transaction() as connection:
             parked, seen, _ = await self._enter(connection, batch)
             fresh: list[tuple[Event | ForeignEvent, Envelope]] = []
@@ -523,6 +527,28 @@ class ConsumerRunner:
         last = new[-1].envelope if new and (fresh or self._record is not None) else None
         if last is not None:
             self._observe_age(last)
+        if exporting():
+            self._trace([one for one in new if one.fact is not None or self._record is not None], began)
+
+    def _trace(self, applied: Sequence[Received], began: int) -> None:
+        """Show in the trace of each event when this consumer had it."""
+        ended = time.time_ns()
+        for one in applied:
+            if one.envelope is not None:
+                record(
+                    f"process {one.topic}", traceparent=one.envelope.traceparent, kind="consumer", begin_ns=began,
+                    end_ns=ended, attributes=self._described(one.topic, one.envelope),
+                )  # fmt: skip
+
+    def _described(self, topic: str, envelope: Envelope) -> dict[str, str | int]:
+        return {
+            "messaging.system": "kafka",
+            "messaging.operation.name": "process",
+            "messaging.destination.name": topic,
+            "messaging.consumer.group.name": f"lms.{self._service}.{self.consumer.name}",
+            "messaging.message.id": envelope.event_id,
+            "lms.event.type": envelope.type,
+        }
 
     # Reacting ------------------------------------------------------------------------------------------------------
 
@@ -616,10 +642,15 @@ class ConsumerRunner:
         elif received.fact is not None and self._projections:
             await write_views(connection, self._projections, [(received.fact, envelope)])
         elif received.fact is not None:
-            causality = Causality(envelope.correlation_id, envelope.event_id, None, envelope.traceparent)
-            unit = self._runtime.executor.unit_of_work(connection, causality)
-            with trail(correlation_id=envelope.correlation_id):
-                await self._handlers[type(received.fact)](unit, received.fact, envelope)
+            with span(
+                f"process {received.topic}", traceparent=envelope.traceparent, kind="consumer",
+                attributes=self._described(received.topic, envelope),
+            ):  # fmt: skip
+                traceparent = current_traceparent()
+                causality = Causality(envelope.correlation_id, envelope.event_id, None, traceparent)
+                unit = self._runtime.executor.unit_of_work(connection, causality)
+                with trail(correlation_id=envelope.correlation_id, traceparent=traceparent):
+                    await self._handlers[type(received.fact)](unit, received.fact, envelope)
         failpoint("consumer.in-batch")
         await self._store_seen(connection, {envelope.stream: Seen.of(envelope)})
         CONSUMED.labels(self.consumer.name).inc()
@@ -780,7 +811,7 @@ class ConsumerRunner:
             except asyncio.CancelledError:
                 raise
             except Exception as error:  # noqa: BLE001  # the next look may succeed
-                _log.warning("parked keys could not be looked at", reason=str(error)[:300])
+                _log.warning("parked keys could not be looked at", reason=error)
             self._drain_wake.clear()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._drain_wake.wait(), HELD_POLL if self._waiting else 2.0)
@@ -914,7 +945,10 @@ def _versions(model: Model) -> frozenset[int]:
 
 
 def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:2000]
+    """Return why an event cannot be applied, without what the error may quote: this goes to Kafka, and stays there."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno} in {frames[-1].name}" if frames else ""
+    return f"{told(error)}{'' if harmless_text(error) else place}"[:2000]
 
 
 def _parked(received: Received) -> ParkedEvent:

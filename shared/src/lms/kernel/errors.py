@@ -118,10 +118,11 @@ class IdempotencyKeyReused(RuleBroken):
 
 
 class Unavailable(DomainError):
-    """A part that the request needs is away; the same request may succeed a little later."""
+    """A part that the request needs is away; the same request may succeed after `retry_after` seconds."""
 
     code = "unavailable"
     status = 503
+    retry_after: int = 1
 
 
 class ClockUnavailable(Unavailable):

@@ -35,6 +35,7 @@ import structlog
 from fastapi import APIRouter, Depends, FastAPI, Header, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from opentelemetry.trace import Span
 from pydantic import BaseModel, ConfigDict
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -46,14 +47,14 @@ from lms.kernel.auth import Caller, CallerDep, TokenVerifier
 from lms.kernel.consistency import HEADER as CONSISTENCY_TOKEN
 from lms.kernel.consistency import CatchUp, polled, token_of
 from lms.kernel.database import Database
-from lms.kernel.errors import DomainError, Malformed, TooLarge
+from lms.kernel.errors import DomainError, Malformed, TooLarge, Unavailable
 from lms.kernel.eventstore import ConcurrencyConflict
 from lms.kernel.execution import Clock, CommandContext, Executor, UnitOfWork
-from lms.kernel.health import NotReady, health_router, reachable
+from lms.kernel.health import OF_SERVICES_SECONDS, NotReady, health_router
 from lms.kernel.idempotency import Claim, Reply, StoredAnswers, canonical_request
 from lms.kernel.ids import new_id
-from lms.kernel.kafka import addresses
-from lms.kernel.logs import harmless_text, trail
+from lms.kernel.kafka import ping
+from lms.kernel.logs import trail
 from lms.kernel.metrics import (
     ACTIVE_CONNECTIONS,
     DB_POOL_CONNECTIONS,
@@ -63,10 +64,10 @@ from lms.kernel.metrics import (
     OTHER,
     announce_routes,
 )
-from lms.kernel.migrations import applied, newest
+from lms.kernel.migrations import applied, knows, newest
 from lms.kernel.problems import PROBLEM_JSON, Problem, answer_problem, problem_response
 from lms.kernel.settings import KernelSettings, ProcessSettings
-from lms.kernel.tracing import current_traceparent, span, traceparent_of
+from lms.kernel.tracing import Attributes, current_traceparent, describe, failed, span, traceparent_of
 
 T = TypeVar("T")
 
@@ -76,7 +77,6 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,3})(?:$|[,;\s])")
 _ETAG = re.compile(r'(?:W/)?"(\d{1,18})"')
 _PROBES = frozenset({"/livez", "/readyz", "/health", "/metrics"})
-_CLIENT_GONE = 499
 _SERVER_ERROR = 500
 _TOO_LARGE = 413
 _UNAVAILABLE = 503
@@ -111,7 +111,7 @@ class _Service(Protocol):
     @property
     def migrations(self) -> Path | None: ...
     @property
-    def checks(self) -> Mapping[str, Callable[[Any], Awaitable[None]]]: ...
+    def checks(self) -> Mapping[str, Callable[[Any], Awaitable[Any]]]: ...
 
 
 class HttpProcess(Protocol):
@@ -165,7 +165,8 @@ def create_app(process: HttpProcess, routers: Sequence[APIRouter], title: str) -
     if isinstance(process.settings, KernelSettings):
         app.include_router(_stateful(app, cast("HttpRuntime", process), own))
     else:
-        app.include_router(health_router({"redis": process.redis.ping, **own}, lambda: _serving(process)))
+        checks: dict[str, Callable[[], Awaitable[Any]]] = {"redis": lambda: _pinged(process.redis), **own}
+        app.include_router(health_router(checks, lambda: _serving(process), seconds=OF_SERVICES_SECONDS))
     for router in routers:
         app.include_router(router)
     announce_routes(
@@ -178,7 +179,7 @@ def create_app(process: HttpProcess, routers: Sequence[APIRouter], title: str) -
     return app
 
 
-def _stateful(app: FastAPI, runtime: HttpRuntime, own: Mapping[str, Callable[[], Awaitable[None]]]) -> APIRouter:
+def _stateful(app: FastAPI, runtime: HttpRuntime, own: Mapping[str, Callable[[], Awaitable[Any]]]) -> APIRouter:
     """Give the application its idempotent commands and its reads; return the health routes."""
     settings: KernelSettings = runtime.settings
     app.state.answers = stored_answers(runtime)
@@ -188,8 +189,8 @@ def _stateful(app: FastAPI, runtime: HttpRuntime, own: Mapping[str, Callable[[],
     return health_router(
         {
             "database": runtime.database.ping,
-            "redis": runtime.redis.ping,
-            "kafka": lambda: reachable(addresses(settings.kafka_bootstrap_servers)),
+            "redis": lambda: _pinged(runtime.redis),
+            "kafka": lambda: ping(settings.kafka_bootstrap_servers),
             **own,
         },
         _Readiness(runtime),
@@ -258,26 +259,32 @@ class RequestTrail:
         started = time.perf_counter()
         request_id, traceparent = _identity(scope)
         scope["lms.request_id"] = request_id
-        with span(f"{scope['method']} {scope['path']}", traceparent=traceparent, kind="server") as current:
+        method, quiet = scope["method"], scope["path"] in _PROBES
+        with span(method, traceparent=traceparent, kind="server", quiet=quiet) as current:
             own_traceparent = traceparent_of(current.get_span_context())
             exchange = _Exchange(scope, receive, send, request_id, own_traceparent, self._clock)
             ACTIVE_CONNECTIONS.inc()
-            with trail(request_id=request_id, traceparent=own_traceparent):
+            with trail(request_id=request_id, correlation_id=request_id, traceparent=own_traceparent):
                 try:
                     await self._handle(exchange)
                 finally:
                     ACTIVE_CONNECTIONS.dec()
-                    _record(scope, exchange.status or _SERVER_ERROR, time.perf_counter() - started)
+                    status = exchange.status or _SERVER_ERROR
+                    _record(scope, status, time.perf_counter() - started)
+                    _describe(current, scope, status)
 
     async def _handle(self, exchange: "_Exchange") -> None:
         try:
             await self._app(exchange.scope, exchange.receive, exchange.send)
         except asyncio.CancelledError:
-            exchange.status = exchange.status or _CLIENT_GONE
-            raise
+            if exchange.status:
+                raise
+            # Only a server that stops cancels requests: this one took longer than a stop may.
+            detail = "The service stops, and did not finish this; it may have done what was asked. Repeat it."
+            await problem_response(Unavailable(detail), exchange.scope)(exchange.scope, exchange.receive, exchange.send)
         except Exception as error:
             if exchange.status == _UNAVAILABLE:
-                _log.warning("a part was away", reason=harmless_text(error), error=type(error).__name__)
+                _log.warning("a part was away", reason=error)
             else:
                 _log.exception("a request failed")
             if not exchange.scope.get("lms.answered"):
@@ -542,11 +549,24 @@ def _record(scope: Scope, status: int, seconds: float) -> None:
         )
 
 
+def _describe(current: Span, scope: Scope, status: int) -> None:
+    route = route_template(scope)
+    method: str = scope["method"]
+    said: Attributes = {"http.request.method": method, "http.route": route, "http.response.status_code": status}
+    describe(current, said, name=f"{method} {route}")
+    if status >= _SERVER_ERROR:
+        failed(current, str(status))
+
+
 def _measure_pool(database: Database) -> None:
     pool: Any = database.engine.pool
     DB_POOL_CONNECTIONS.labels("in_use").set(pool.checkedout())
     DB_POOL_CONNECTIONS.labels("idle").set(pool.checkedin())
     DB_POOL_CONNECTIONS.labels("limit").set(pool.size())
+
+
+async def _pinged(redis: Redis) -> None:
+    await redis.ping()
 
 
 async def _serving(process: HttpProcess) -> None:
@@ -555,7 +575,7 @@ async def _serving(process: HttpProcess) -> None:
 
 
 class _Readiness:
-    """Says whether requests may be sent here; migrations, once at head, are not looked at again."""
+    """Says whether requests may be sent here; migrations, once at head or beyond, are not looked at again."""
 
     def __init__(self, runtime: HttpRuntime) -> None:
         self._runtime = runtime
@@ -570,6 +590,6 @@ class _Readiness:
         head = newest(folder) if folder else None
         async with self._runtime.database.read() as connection:
             found = await applied(connection)
-        if found != head:
+        if found != head and (found is None or folder is None or knows(folder, found)):
             raise NotReady(f"the schema stands at {found}, the code needs {head}; run --migrate")
         self._migrated = True

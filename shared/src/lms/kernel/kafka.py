@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, unquote
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.conn import create_conn
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from aiokafka.helpers import create_ssl_context
 
@@ -41,11 +42,6 @@ class Gone(Exception):
 
 class WrongPartitions(Exception):
     """A topic exists with another number of partitions, and the order of its keys would break."""
-
-
-def addresses(brokers: str) -> str:
-    """Return `host:port,host:port` of what `connection` takes."""
-    return brokers.partition("://")[2].partition("?")[0].rpartition("@")[2] or brokers
 
 
 def connection(brokers: str) -> dict[str, Any]:
@@ -198,6 +194,25 @@ class Producer:
             task = asyncio.get_running_loop().create_task(_stopped(client), name="stop an abandoned producer")
             self._abandoned.add(task)
             task.add_done_callback(self._abandoned.discard)
+
+
+async def ping(brokers: str) -> None:
+    """Return once a broker has answered a request; raises what the last one raised. A broker that hangs does not.
+
+    `brokers` is what `connection` takes.
+    """
+    how = connection(brokers)
+    refused: BaseException = OSError("no broker is named")
+    for server in how.pop("bootstrap_servers").split(","):
+        host, _, port = server.strip().rpartition(":")
+        try:
+            found = await create_conn(host, int(port), client_id="lms-health", request_timeout_ms=1000, **how)
+        except (KafkaError, OSError, TimeoutError) as error:
+            refused = error
+        else:
+            found.close()
+            return
+    raise refused
 
 
 @asynccontextmanager

@@ -112,7 +112,7 @@ async def measure_stores(runtime: MeasuredRuntime) -> None:
                 except Exception as error:  # noqa: BLE001  # the next look may succeed
                     if part not in failing:
                         failing.add(part)
-                        _log.warning("a measurement failed; it is tried again", part=part, reason=str(error)[:300])
+                        _log.warning("a measurement failed; it is tried again", part=part, reason=error)
                 else:
                     failing.discard(part)
                     GAUGES_MEASURED.labels(part).set_to_current_time()

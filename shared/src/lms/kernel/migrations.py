@@ -1,13 +1,17 @@
 """Schema migrations of a service, by alembic, run by the process itself (`--migrate`) or by a deployment's job.
 
 A service's `migrations/` folder holds `env.py` (one import and one call) and `versions/`. Migrations only expand what
-the running version uses; what nobody uses any more is contracted a release later.
+the running version uses, so that it goes on serving while they run and beside its successor; what nobody uses any more
+is contracted a release later (`tests/architecture/test_migrations.py`). A schema that is newer than the code is
+therefore one that the code can use.
 """
 
 from pathlib import Path
 
+import structlog
 from alembic import command, context
 from alembic.config import Config
+from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, insert, select, text
@@ -19,6 +23,8 @@ from lms.kernel.schema import log, metadata
 
 _LOCK_SECONDS = 120
 
+_log = structlog.get_logger(__name__)
+
 
 def _config(folder: Path, url: str) -> Config:
     config = Config()
@@ -28,8 +34,23 @@ def _config(folder: Path, url: str) -> Config:
 
 
 def migrate(folder: Path, url: str) -> None:
-    """Bring the schema at `url` to the newest version of `folder`; a second process that does the same waits."""
-    command.upgrade(_config(folder, url), "head")
+    """Bring the schema at `url` to the newest version of `folder`; a second process that does the same waits.
+
+    A schema that is newer than the code stays as it is: an older release may be deployed again.
+    """
+    engine = create_engine(make_url(url).set(drivername="mysql+pymysql"))
+    with engine.connect() as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
+    engine.dispose()
+    if found is None or knows(folder, found):
+        command.upgrade(_config(folder, url), "head")
+    else:
+        _log.warning("the schema is newer than the code, and stays as it is", revision=found)
+
+
+def knows(folder: Path, revision: str) -> bool:
+    """Say whether a revision is one of the folder's; one that is not comes from a newer release."""
+    return any(one.revision == revision for one in ScriptDirectory(str(folder)).walk_revisions())
 
 
 def newest(folder: Path) -> str | None:

@@ -16,7 +16,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import Any
 
 import orjson
@@ -33,6 +33,7 @@ from lms.kernel.kafka import Message, Producer, is_away
 from lms.kernel.metrics import RELAY_FAILURES, RELAY_LEASE, RELAYED
 from lms.kernel.schema import outbox, relay_lease
 from lms.kernel.statements import Statement, together
+from lms.kernel.tracing import exporting, record
 
 BATCH = 500
 LEASE = timedelta(seconds=5)
@@ -107,7 +108,7 @@ class Relay:
                 RELAY_FAILURES.inc()
                 _log.warning(
                     "the outbox relay tries again",
-                    reason=str(error)[:300],
+                    reason=error,
                     exc_info=not (is_transient(error) or is_away(error)),
                 )
                 if self._stopping:
@@ -191,10 +192,31 @@ class Relay:
         failpoint("relay.after-read")
         await self._send(rows)
         failpoint("relay.after-publish")
+        if exporting():
+            self._trace(rows)
         await self._mark_patiently([row.position for row in rows])
         failpoint("relay.after-mark")
         RELAYED.inc(len(rows))
         return len(rows)
+
+    def _trace(self, rows: Sequence[Any]) -> None:
+        """Show in the trace of each fact how long it waited, and when the broker had it."""
+        ended = time.time_ns()
+        for row in rows:
+            record(
+                f"send {row.aggregatetype}",
+                traceparent=orjson.loads(row.headers).get("traceparent"),
+                kind="producer",
+                begin_ns=int(row.recorded_at.replace(tzinfo=UTC).timestamp() * 1e9),
+                end_ns=ended,
+                attributes={
+                    "messaging.system": "kafka",
+                    "messaging.operation.name": "send",
+                    "messaging.destination.name": row.aggregatetype,
+                    "messaging.message.id": row.id,
+                    "lms.event.type": row.type,
+                },
+            )
 
     async def _send(self, rows: Sequence[Any]) -> None:
         """Send in order; the copies of a fact for every partition wait until all before them is acknowledged."""

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from lms.kernel.database import is_contention, is_unavailable
-from lms.kernel.errors import DomainError, Unauthenticated
+from lms.kernel.errors import DomainError, Unauthenticated, Unavailable
 from lms.kernel.eventstore import ConcurrencyConflict
 
 PROBLEM_JSON = "application/problem+json"
@@ -86,7 +86,7 @@ async def answer_problem(request: Request, error: Exception) -> ProblemResponse:
 def _headers(error: DomainError) -> dict[str, str]:
     if isinstance(error, Unauthenticated):
         return {"WWW-Authenticate": 'Bearer realm="lms"'}
-    return {"Retry-After": "1"} if error.status == _RETRY_LATER else {}
+    return {"Retry-After": str(error.retry_after)} if isinstance(error, Unavailable) else {}
 
 
 def _invalid(scope: Scope, error: RequestValidationError) -> ProblemResponse:

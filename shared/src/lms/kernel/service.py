@@ -2,8 +2,9 @@
 
 `main.py` of a service is one `Service(...)` and `run(SERVICE)`. The process serves HTTP (role `api`), relays the
 outbox, runs the consumers and the periodic jobs (role `worker`), or does both (role `all`, the embedded form). On
-SIGTERM it leaves in order: unready, stop accepting, finish what is in hand, stop fetching, flush the relay, leave the
-consumer groups, close the pools.
+SIGTERM, and when it has grown past its memory limit, it leaves in order: unready, stop accepting, finish what is in
+hand, stop fetching, flush the relay, leave the consumer groups, close the pools, flush the spans. That takes at most
+`LMS_DRAIN_SECONDS` and four seconds more; then it is ended hard.
 """
 
 import argparse
@@ -17,12 +18,12 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import timedelta
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import structlog
-import uvicorn
 import uvloop
 from aiokafka.errors import KafkaError
 from fastapi import APIRouter
@@ -52,14 +53,23 @@ from lms.kernel.outbox import Relay
 from lms.kernel.projection import Projection
 from lms.kernel.rebuild import Busy, NotAView, Progress, Unreadable, rebuild, views_of
 from lms.kernel.schema import job_leases
+from lms.kernel.server import HttpServer
 from lms.kernel.settings import BadSettings, KernelSettings, ProcessSettings, load
+from lms.kernel.tracing import BadTracing, shut_down
 from lms.kernel.tracing import configure as configure_tracing
 from lms.kernel.verify import Invariant, keep, keep_only, verification_is_due, verify
+from lms.kernel.watchdog import end_within, memory_limit, watch_memory
 
 _log = structlog.get_logger(__name__)
 
-SHUTDOWN_SECONDS = 4.0
-"""How long a stop may take in all; the supervisor kills after five."""
+LISTEN_SECONDS = 10.0
+"""A process that does not listen by then ends, to be started anew (the guide's `listen_timeout`)."""
+
+SHUTDOWN_SECONDS = 3.9
+"""How long a stop may take after draining; whoever runs the process kills it five seconds after SIGTERM."""
+_CONSUMERS_SECONDS = 1.0
+_RELAY_SECONDS = 0.6
+_CLOSE_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,7 @@ class Service:
     jobs: tuple[Job, ...] = ()
     on_start: "Callable[[Runtime], Awaitable[None]] | None" = None
     on_stop: "Callable[[Any], Awaitable[None]] | None" = None
-    checks: "Mapping[str, Callable[[Any], Awaitable[None]]]" = field(default_factory=dict)
+    checks: "Mapping[str, Callable[[Any], Awaitable[Any]]]" = field(default_factory=dict)
     wrap: "Callable[[ASGIApp, Any], ASGIApp] | None" = None
     invariants: tuple[Invariant, ...] = ()
     measures: tuple[Measure, ...] = ()
@@ -121,7 +131,8 @@ class Service:
 class Process:
     """What every running process has: its wiring, settings, Redis and clock. A service without a database is just this.
 
-    `ready` says whether it takes requests now; `parts` is what a service keeps for the life of the process.
+    `ready` says whether it takes requests now, `stopping` is set once it should end; `parts` is what a service keeps
+    for the life of the process.
     """
 
     def __init__(self, service: Service, settings: ProcessSettings) -> None:
@@ -129,6 +140,7 @@ class Process:
         self.parts: dict[str, Any] = {}
         self.settings: Any = settings
         self.ready = False
+        self.stopping = asyncio.Event()
         self.redis: Redis = connect(settings.redis_url.get_secret_value())
         self.clock = BusinessClock(self.redis, production=settings.production)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -138,6 +150,20 @@ class Process:
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    @property
+    def stop_seconds(self) -> float:
+        """How long `stop` may take, of SHUTDOWN_SECONDS; requests in hand have the rest."""
+        return 2 * _CLOSE_SECONDS
+
+    def stop_when_asked(self) -> None:
+        """Set `stopping` on SIGTERM, on SIGINT, and when the process has grown past its memory limit."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stopping.set)
+        megabytes: int = self.settings.memory_limit_mb
+        if megabytes:
+            watch_memory(memory_limit(megabytes), partial(loop.call_soon_threadsafe, self.stopping.set))
 
     async def start(self, *, worker: bool) -> None:
         """Start the clock and the start-up work; `worker` makes a difference only where there is a database."""
@@ -194,6 +220,11 @@ class Runtime(Process):
         announce_commands((event.TYPE for event in service.events), (job.name for job in self._jobs))
 
     @property
+    def stop_seconds(self) -> float:
+        """How long `stop` may take, of SHUTDOWN_SECONDS."""
+        return super().stop_seconds + _CONSUMERS_SECONDS + _RELAY_SECONDS + _CLOSE_SECONDS
+
+    @property
     def _channel(self) -> str:
         return f"lms:outbox:{self.service.name}"
 
@@ -221,7 +252,7 @@ class Runtime(Process):
             except asyncio.CancelledError:
                 raise
             except Exception as error:  # noqa: BLE001  # Redis is away: the relay polls
-                _log.debug("no wake-ups through Redis", reason=str(error)[:200])
+                _log.debug("no wake-ups through Redis", reason=error)
                 await asyncio.sleep(1.0)
 
     async def start(self, *, worker: bool) -> None:
@@ -240,9 +271,12 @@ class Runtime(Process):
     async def stop(self) -> None:
         """Stop fetching, finish the batch in hand, flush the relay, leave the groups, close the pools."""
         self.ready = False
-        await asyncio.gather(*(runner.stop() for runner in self.runners), return_exceptions=True)
+        stopped = asyncio.gather(*(runner.stop() for runner in self.runners), return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopped, _CONSUMERS_SECONDS)
         if self._relays:
-            await self.relay.stop(flush=1.0)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.relay.stop(flush=_RELAY_SECONDS / 2), _RELAY_SECONDS)
         await super().stop()
         await _close(self.producer.stop(), self.keyring.close(), self.database.close())
 
@@ -298,7 +332,7 @@ async def _close(*parts: Awaitable[Any]) -> None:
     """Close each part; one that hangs or fails does not keep the others open."""
     for part in parts:
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(part, 1.0)
+            await asyncio.wait_for(part, _CLOSE_SECONDS)
 
 
 async def verify_itself(runtime: Runtime) -> None:
@@ -337,28 +371,39 @@ def process(service: Service, settings: ProcessSettings) -> Process:
     return Runtime(service, settings) if isinstance(settings, KernelSettings) else Process(service, settings)
 
 
+class DidNotListen(Exception):
+    """The process could not begin to take requests."""
+
+
 async def serve(service: Service, settings: ProcessSettings, *, role: str) -> None:
-    """Run the process until SIGTERM or SIGINT."""
+    """Run the process until it is asked to stop. Raises DidNotListen."""
     runtime = process(service, settings)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    runtime.stop_when_asked()
     app: ASGIApp = create_app(runtime, service.routers, title=f"LMS {service.name}")
     if service.wrap is not None:
         app = service.wrap(app, settings)
-    server = HttpServer(app, settings.host, settings.port)
-    await runtime.start(worker=role in {"all", "worker"})
-    await server.start()
+    server = HttpServer(app, settings.host, settings.port, inherited=settings.listen_fd)
+    try:
+        async with asyncio.timeout(LISTEN_SECONDS):
+            await runtime.start(worker=role in {"all", "worker"})
+            await server.start()
+    except TimeoutError:
+        raise DidNotListen(f"{service.name} did not listen on port {settings.port} within {LISTEN_SECONDS} s") from None
+    except OSError as error:
+        raise DidNotListen(str(error)) from error
     _log.info("the service is up", service=service.name, role=role, port=settings.port)
-    waiting = asyncio.create_task(stop.wait())
-    await asyncio.wait({waiting, server.task}, return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
+    stopping = asyncio.create_task(runtime.stopping.wait())
+    await asyncio.wait({stopping, server.task}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    draining = settings.drain_seconds if role in {"all", "api"} else 0.0
+    end_within(draining + SHUTDOWN_SECONDS)
     runtime.ready = False
     _log.info("the service stops", service=service.name)
-    await server.stop()
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(runtime.stop(), SHUTDOWN_SECONDS)
+    await server.drain(draining)
+    await server.stop(SHUTDOWN_SECONDS - runtime.stop_seconds)
+    await runtime.stop()
+    await asyncio.to_thread(shut_down, _CLOSE_SECONDS)
+    _log.info("the service has stopped", service=service.name)
 
 
 async def operate(service: Service, settings: KernelSettings, *, rebuild_view: str | None) -> int:
@@ -405,48 +450,6 @@ def _say(kind: str, found: Any) -> None:
     sys.stdout.flush()
 
 
-class HttpServer:
-    """uvicorn inside our own event loop, without its signal handlers: the process stops in our order."""
-
-    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                app,
-                host=host,
-                port=port,
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                timeout_graceful_shutdown=2,
-                timeout_keep_alive=75,
-                server_header=False,
-                proxy_headers=False,  # the gateway alone decides which proxies it believes
-                date_header=True,
-            )
-        )
-        self.task: asyncio.Task[None]
-
-    async def start(self) -> None:
-        """Listen; return once the port is open. Raises SystemExit when it is taken."""
-        self._server.config.load()
-        self._server.lifespan = self._server.config.lifespan_class(self._server.config)
-        self.task = asyncio.create_task(self._serve())
-        while not self._server.started and not self.task.done():  # noqa: ASYNC110  # uvicorn has no event for it
-            await asyncio.sleep(0.005)
-        if self.task.done():
-            await self.task
-
-    async def _serve(self) -> None:
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._server._serve(None)  # noqa: SLF001  # serve() would replace our signal handlers
-
-    async def stop(self) -> None:
-        """Stop accepting and let requests in hand finish, for at most two seconds."""
-        self._server.should_exit = True
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.task, 3.0)
-
-
 def _arguments(service: Service, arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=f"lms-{service.name}", description=f"The LMS {service.name} service.")
     parser.add_argument("--role", choices=("all", "api", "worker"), default="all", help="which parts to run")
@@ -462,20 +465,31 @@ def _arguments(service: Service, arguments: Sequence[str] | None) -> argparse.Na
 def run(service: Service, arguments: Sequence[str] | None = None) -> None:
     """Read the settings, then migrate, declare topics or serve, as the command line says."""
     chosen = _arguments(service, arguments)
+    reports = chosen.rebuild or chosen.verify
     try:
         settings = load(service.settings)
-    except BadSettings as error:
+        configure_tracing(service.name, settings.instance)
+    except (BadSettings, BadTracing) as error:
         sys.exit(f"{service.name} cannot start:\n{error}")
-    reports = chosen.rebuild or chosen.verify
-    configure_logs(service.name, settings.log_level, stream=sys.stderr if reports else None)
-    configure_tracing(service.name)
+    configure_logs(
+        service.name,
+        settings.log_level,
+        instance=settings.instance,
+        environment=settings.environment,
+        stream=sys.stderr if reports else None,
+    )
     if reports:
         if not isinstance(settings, KernelSettings):
             sys.exit(f"{service.name} has no views: it keeps nothing.")
         sys.exit(uvloop.run(operate(service, settings, rebuild_view=chosen.rebuild)))
     if not (chosen.migrate or chosen.topics):
-        with contextlib.suppress(KeyboardInterrupt):
+        try:
             uvloop.run(serve(service, settings, role=chosen.role))
+        except KeyboardInterrupt:
+            return  # before the loop had a handler for it
+        except DidNotListen as error:
+            _log.critical("the service cannot start", reason=error)
+            sys.exit(f"{service.name} cannot start: {error}")
     elif isinstance(settings, KernelSettings):
         if chosen.migrate and service.migrations is not None:
             migrate(service.migrations, settings.migration_url())

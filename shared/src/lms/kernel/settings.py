@@ -46,6 +46,9 @@ class ProcessSettings(BaseSettings):
 
     `instance` names this copy of the service, differently from its twins and the same after a restart: the consumer
     groups then know a restarted copy again and need no rebalance. Empty is always right, and slower after a crash.
+    `listen_fd` is a listening socket that the process manager holds for several copies. For `drain_seconds` after it
+    was asked to stop the process still answers, while it says that it is not ready. With more than `memory_limit_mb`
+    of resident memory it stops, to be started anew; 0 means no limit.
     """
 
     model_config = SettingsConfigDict(
@@ -61,6 +64,9 @@ class ProcessSettings(BaseSettings):
     failpoints: str = Field("", validation_alias="LMS_FAILPOINTS")
     instance: str = Field("", validation_alias="LMS_INSTANCE", max_length=40)
     max_body_bytes: int = Field(1024 * 1024, validation_alias="LMS_MAX_BODY_BYTES", ge=1024)
+    listen_fd: int | None = Field(None, validation_alias="LMS_LISTEN_FD", ge=0, le=1023)
+    drain_seconds: float = Field(1.0, validation_alias="LMS_DRAIN_SECONDS", ge=0, le=60)
+    memory_limit_mb: int = Field(1024, validation_alias="LMS_MEMORY_LIMIT_MB", ge=0)
 
     @property
     def production(self) -> bool:

@@ -1,12 +1,21 @@
-"""Traces: W3C trace context in, through, and out; spans are exported only where somebody collects them.
+"""Traces: one from the click to the mail, in the W3C form; spans are exported only where somebody collects them.
 
-Set OTEL_EXPORTER_OTLP_ENDPOINT and spans go there by OTLP over HTTP. Without it no span is recorded, and the trace and
-span ids still travel: in the answer's `traceparent`, in events, and in the logs.
+    with span("GET", traceparent=header, kind="server") as current:       # continues the caller's trace
+        describe(current, {"http.route": route}, name=f"GET {route}")
+
+The trace travels in HTTP headers, in each event's `traceparent` (outbox row, then Kafka header), and in rows that
+another process picks up later. Without a collector no span is made, and the ids still travel: into the answer's
+`traceparent`, the events and the logs.
+
+OpenTelemetry's own variables configure it (docs/configuration.md): with OTEL_EXPORTER_OTLP_ENDPOINT set, spans go there
+by OTLP over HTTP, sampled as OTEL_TRACES_SAMPLER says, by default as the caller did and else all. A span never holds
+what an exception says, nor a URL: both may quote what people wrote.
 """
 
 import os
 import random
 import re
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
@@ -17,15 +26,25 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags
+
+Attributes = Mapping[str, str | int]
+Kind = Literal["internal", "server", "client", "producer", "consumer"]
 
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _KINDS = {
     "internal": SpanKind.INTERNAL,
     "server": SpanKind.SERVER,
+    "client": SpanKind.CLIENT,
     "producer": SpanKind.PRODUCER,
     "consumer": SpanKind.CONSUMER,
 }
+
+
+class BadTracing(Exception):
+    """The OTEL_ variables ask for what LMS does not do; the text names the variable."""
 
 
 class _Exporting:
@@ -34,20 +53,33 @@ class _Exporting:
     provider: TracerProvider | None = None
 
 
-def configure(service: str) -> None:
-    """Export spans if OTEL_EXPORTER_OTLP_ENDPOINT is set. Called once, in `main`."""
-    if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+def configure(service: str, instance: str = "") -> None:
+    """Export this process's spans if the environment names a collector. Called once, in `main`. Raises BadTracing."""
+    if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or os.environ.get("OTEL_TRACES_EXPORTER") == "none":
         return
-    provider = TracerProvider(resource=Resource.create({"service.name": service, "service.namespace": "lms"}))
+    if not any(os.environ.get(name) for name in _ENDPOINTS):
+        return
+    protocol = next((name for name in _PROTOCOLS if os.environ.get(name, "http/protobuf") != "http/protobuf"), None)
+    if protocol is not None:
+        raise BadTracing(f"{protocol}: spans are sent as `http/protobuf` alone; name the collector's HTTP port (4318).")
+    own = {"service.name": os.environ.get("OTEL_SERVICE_NAME") or f"lms-{service}", "service.namespace": "lms"}
+    provider = TracerProvider(resource=Resource.create(own | ({"service.instance.id": instance} if instance else {})))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     _Exporting.provider = provider
 
 
-def shut_down() -> None:
-    """Send the spans that wait, and stop."""
-    if _Exporting.provider is not None:
-        _Exporting.provider.shutdown()
-        _Exporting.provider = None
+def shut_down(seconds: float = 0.5) -> None:
+    """Send the spans that wait and stop; give up after so long, for a collector that is away must not hold the exit."""
+    provider, _Exporting.provider = _Exporting.provider, None
+    if provider is not None:
+        closing = threading.Thread(target=provider.shutdown, name="flush the spans", daemon=True)
+        closing.start()
+        closing.join(seconds)
+
+
+def exporting() -> bool:
+    """Say whether spans go anywhere."""
+    return _Exporting.provider is not None
 
 
 @contextmanager
@@ -55,31 +87,40 @@ def span(
     name: str,
     *,
     traceparent: str | None = None,
-    kind: Literal["internal", "server", "producer", "consumer"] = "internal",
-    linked: bool = False,
-    attributes: Mapping[str, str | int] | None = None,
+    kind: Kind = "internal",
+    attributes: Attributes | None = None,
+    quiet: bool = False,
 ) -> Iterator[Span]:
     """Open a span and make it the current one.
 
-    `traceparent` continues the trace of a caller, or of an event; `linked` starts a trace of its own that only links
-    to it, for batches. Without either the span belongs to the current trace, else to a new one. A traceparent that does
-    not parse is ignored.
+    `traceparent` continues the trace of a caller, or of an event; without it, or when it does not parse, the span
+    belongs to the current trace, else to a new one. A `quiet` span has ids and is never exported. An exception that
+    leaves the block marks the span as failed, by its type alone.
     """
     remote = parse(traceparent)
-    if _Exporting.provider is not None:
-        parent = trace.set_span_in_context(NonRecordingSpan(remote)) if remote and not linked else None
-        tracer = _Exporting.provider.get_tracer("lms")
-        with tracer.start_as_current_span(
-            name,
-            context=parent,
-            kind=_KINDS[kind],
-            links=[Link(remote)] if remote and linked else [],
-            attributes=dict(attributes or {}),
-        ) as recorded:
-            yield recorded
+    if _Exporting.provider is None or quiet:
+        with _unrecorded(remote) as unrecorded:
+            yield unrecorded
         return
+    with _Exporting.provider.get_tracer("lms").start_as_current_span(
+        name,
+        context=trace.set_span_in_context(NonRecordingSpan(remote)) if remote else None,
+        kind=_KINDS[kind],
+        attributes=dict(attributes or {}),
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as recorded:
+        try:
+            yield recorded
+        except BaseException as error:
+            failed(recorded, f"{type(error).__module__}.{type(error).__qualname__}")
+            raise
+
+
+@contextmanager
+def _unrecorded(remote: SpanContext | None) -> Iterator[Span]:
     current = trace.get_current_span().get_span_context()
-    around = remote if remote and not linked else (current if current.is_valid else None)
+    around = remote or (current if current.is_valid else None)
     unrecorded = NonRecordingSpan(
         SpanContext(
             trace_id=around.trace_id if around else random.getrandbits(128) | 1,
@@ -93,6 +134,40 @@ def span(
         yield unrecorded
     finally:
         detach(token)
+
+
+def record(
+    name: str, *, traceparent: str | None, kind: Kind, begin_ns: int, end_ns: int, attributes: Attributes | None = None
+) -> None:
+    """Add to a trace what was done in its favour together with other things; instants are Unix nanoseconds.
+
+    Nothing is recorded for what belongs to no trace.
+    """
+    remote = parse(traceparent)
+    if _Exporting.provider is None or remote is None:
+        return
+    _Exporting.provider.get_tracer("lms").start_span(
+        name,
+        context=trace.set_span_in_context(NonRecordingSpan(remote)),
+        kind=_KINDS[kind],
+        attributes=dict(attributes or {}),
+        start_time=begin_ns,
+    ).end(end_ns)
+
+
+def describe(current: Span, attributes: Attributes, *, name: str | None = None) -> None:
+    """Say more of a span than was known when it began; costs nothing where it is not recorded."""
+    if current.is_recording():
+        if name is not None:
+            current.update_name(name)
+        current.set_attributes(dict(attributes))
+
+
+def failed(current: Span, kind: str) -> None:
+    """Mark a span as failed; `kind` is an exception's type or an HTTP status."""
+    if current.is_recording():
+        current.set_attribute("error.type", kind)
+        current.set_status(StatusCode.ERROR)
 
 
 def parse(traceparent: str | None) -> SpanContext | None:

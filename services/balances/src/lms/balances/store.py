@@ -162,7 +162,7 @@ async def cached(redis: Redis, key: str) -> bytes | None:
         found = await redis.get(key)
     except (RedisError, OSError, TimeoutError) as error:
         CACHE_LOOKUPS.labels(CACHE, "away").inc()
-        _log.debug("no cached balance: Redis is away", reason=str(error)[:200])
+        _log.debug("no cached balance: Redis is away", reason=error)
         return None
     CACHE_LOOKUPS.labels(CACHE, "miss" if found is None else "hit").inc()
     return found.encode() if isinstance(found, str) else found
@@ -173,4 +173,4 @@ async def cache(redis: Redis, key: str, answer: bytes, seconds: int) -> None:
     try:
         await redis.set(key, answer, ex=seconds)
     except (RedisError, OSError, TimeoutError) as error:
-        _log.debug("a balance was not cached: Redis is away", reason=str(error)[:200])
+        _log.debug("a balance was not cached: Redis is away", reason=error)

@@ -1,11 +1,13 @@
 """The door: what the gateway answers itself, and what it sends on to the services.
 
-`/api/v1/…` goes through authentication, the rate limit and the role gate to a service. `/openapi.json` and `/docs` are
-answered here. `/health` and `/metrics` tell their details only to callers from inside; the rest is the kernel's.
+`/api/v1/…` goes through authentication, the rate limit, the role gate and maintenance to a service. `/openapi.json`,
+`/docs` and `/admin/…` are answered here. `/health` and `/metrics` tell their details only to callers from inside; the
+rest is the kernel's.
 """
 
 import asyncio
 import time
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any, cast
 
@@ -16,21 +18,22 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lms.gateway import routes, security
+from lms.gateway.admin import SCOPE, maintenance_of
 from lms.gateway.limits import Limiter, TooManyRequests, limit_headers
 from lms.gateway.openapi import union
 from lms.gateway.proxy import Origin, Request, Upstreams, inward, relay
 from lms.gateway.settings import Settings
 from lms.kernel.auth import Caller, TokenVerifier
 from lms.kernel.errors import DomainError, Forbidden, NotFound, TooLarge, Unauthenticated
+from lms.kernel.health import PartsDown
 from lms.kernel.http import RequestTrail
 from lms.kernel.metrics import announce_routes
 from lms.kernel.problems import problem_response
 from lms.kernel.service import Process
-from lms.kernel.tracing import current_traceparent
 
 DOCUMENT_SECONDS = 60.0
 """How long the union of the services' OpenAPI documents is kept; an incomplete one only for a second."""
-HEALTH_SECONDS = 1.2
+HEALTH_SECONDS = 1.4
 
 _PAGE = b"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>LMS API</title>
 <link rel="stylesheet" href="/docs/swagger-ui.css"></head><body><div id="swagger-ui"></div>
@@ -53,9 +56,20 @@ def wrap(app: ASGIApp, settings: Settings) -> ASGIApp:
     return Door(cast("FastAPI", app), settings)
 
 
-async def check(process: Process, service: str) -> None:
-    """Ask a service for its health. Raises whatever stands against it."""
-    await _upstreams_of(process).fetch(service, "/health", HEALTH_SECONDS)
+async def check(process: Process, service: str) -> Mapping[str, Any]:
+    """Ask a service for its health; return what it says of its parts. Raises whatever stands against it."""
+    body = await _upstreams_of(process).fetch(service, "/health", HEALTH_SECONDS, accepted=(200, 503))
+    document = orjson.loads(body)
+    parts: Mapping[str, Any] = document["checks"]
+    if document["status"] != "healthy":
+        raise PartsDown(parts)
+    return parts
+
+
+async def watch(process: Process) -> None:
+    """Begin to watch the services and to follow maintenance, before the first request."""
+    _upstreams_of(process)
+    maintenance_of(process)
 
 
 def _upstreams_of(process: Process) -> Upstreams:
@@ -67,13 +81,13 @@ def _upstreams_of(process: Process) -> Upstreams:
             settings.upstreams, timeout=settings.timeout_seconds, connect_timeout=settings.connect_timeout_seconds
         )
         vars(process)["upstreams"] = found
-        process.spawn(_close_at_the_end(found), "close the connections to the services")
+        process.spawn(_watched(found, settings.probe_seconds), "watch the services")
     return found
 
 
-async def _close_at_the_end(upstreams: Upstreams) -> None:
+async def _watched(upstreams: Upstreams, every: float) -> None:
     try:
-        await asyncio.Event().wait()
+        await upstreams.watch(every)
     finally:
         await upstreams.close()
 
@@ -86,7 +100,7 @@ class Door:
         self._kernel = app
         self._settings = settings
         self._sent_on = RequestTrail(SentOn(process, app.state.verifier, settings))
-        self._pages = RequestTrail(Pages(process))
+        self._pages = RequestTrail(Pages(process, app))
         self._protective = security.protective(tls=settings.tls)
         self._docs = security.protective(tls=settings.tls, docs=True)
 
@@ -137,8 +151,9 @@ class Door:
 class Pages:
     """The API's documentation: one document, and Swagger UI from the package, not from anybody's network."""
 
-    def __init__(self, process: Process) -> None:
+    def __init__(self, process: Process, app: FastAPI) -> None:
         self._process = process
+        self._app = app
         self._known: dict[str, dict[str, Any]] = {}
         self._document: tuple[float, bytes] | None = None
 
@@ -168,7 +183,7 @@ class Pages:
             return self._document[1]
         services = _upstreams_of(self._process).services
         complete = all(await asyncio.gather(*(self._read(service) for service in services)))
-        content = orjson.dumps(union(self._known))
+        content = orjson.dumps(union({**self._known, "gateway": self._app.openapi()}))
         self._document = (time.monotonic() + (DOCUMENT_SECONDS if complete else 1.0), content)
         return content
 
@@ -179,7 +194,7 @@ class Pages:
                 await _upstreams_of(self._process).fetch(service, "/openapi.json", seconds=3.0)
             )
         except (DomainError, OSError, orjson.JSONDecodeError) as error:
-            _log.warning("a service's OpenAPI document could not be read", upstream=service, reason=str(error)[:200])
+            _log.warning("a service's OpenAPI document could not be read", upstream=service, reason=error)
             return False
         return True
 
@@ -203,10 +218,13 @@ class SentOn:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                if _is_stream(message):
+                    held.let_go()
             await send(message)
 
         try:
-            await self._answer(scope, receive, with_start, headers)
+            with maintenance_of(self._process).counted() as held:
+                await self._answer(scope, receive, with_start, headers)
         except Gone:
             return
         except Exception as error:
@@ -269,6 +287,8 @@ class SentOn:
             security.require_csrf(scope["headers"])
         if where is not None and not routes.admits(where, scope["method"], caller):
             raise Forbidden("Your roles do not allow this.")
+        if not (caller.has("admin") or caller.may(SCOPE)):
+            maintenance_of(self._process).refuse()
         return found.token
 
     async def _count(self, caller: Caller | None, address: str, headers: HeaderList) -> None:
@@ -290,7 +310,6 @@ class SentOn:
             proto=proto or ("https" if self._settings.tls else scope.get("scheme", "http")),
             host=security.first(scope["headers"], b"host") or "",
             request_id=scope.get("lms.request_id", ""),
-            traceparent=current_traceparent(),
         )
 
 
@@ -312,6 +331,11 @@ async def _body(scope: Scope, receive: Receive, limit: int) -> bytes:
         parts.append(part)
         if not message.get("more_body", False):
             return b"".join(parts)
+
+
+def _is_stream(message: Message) -> bool:
+    """Say whether an answer that begins is one that goes on for ever (server-sent events)."""
+    return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in message["headers"])
 
 
 def _target(scope: Scope) -> str:

@@ -115,7 +115,7 @@ class Limiter:
         except Exception as error:  # noqa: BLE001  # whatever ails Redis, callers pass
             self._away_until = time.monotonic() + PAUSE_SECONDS
             SKIPPED.inc()
-            _log.warning("nobody is counted: Redis is away", reason=type(error).__name__)
+            _log.warning("nobody is counted: Redis is away", reason=error)
             return None
         found = verdict(policy, allowed=bool(allowed), owed=int(owed) / 1e6)
         if not found.allowed:

@@ -2,7 +2,8 @@
 
 from functools import partial
 
-from lms.gateway.api import check, wrap
+from lms.gateway.admin import router
+from lms.gateway.api import check, watch, wrap
 from lms.gateway.settings import Settings
 from lms.kernel.service import Service, run
 
@@ -14,7 +15,11 @@ SERVICE = Service(
         "requests": partial(check, service="requests"),
         "balances": partial(check, service="balances"),
         "approvals": partial(check, service="approvals"),
+        "audit": partial(check, service="audit"),
+        "notifications": partial(check, service="notifications"),
     },
+    routers=(router,),
+    on_start=watch,
     wrap=wrap,
 )
 

@@ -1,10 +1,15 @@
 """The hop to a service: which copy, which headers, and what to do when a copy is away.
 
-A request goes to the copies in turn. A copy that cannot be reached is left out for a while, and the request goes to the
-next one: nothing was sent. After a connection that broke later it is sent again only where a repetition is harmless.
+A request goes to the copies in turn. Each copy is asked twice a second whether it takes requests (`/readyz`), and one
+that does not is passed over before it stops listening, so that a restart costs no request. A copy that cannot be
+reached is left out for a while, and the request goes to the next one: nothing was sent. After a connection that broke
+later it is sent again only where a repetition is harmless. A name that has several addresses (a headless Service, the
+replicas of `docker compose`) stands for so many copies.
 """
 
 import asyncio
+import ipaddress
+import socket
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,14 +17,21 @@ from io import BytesIO
 from typing import NamedTuple
 
 import aiohttp
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 from starlette.types import Send
 from yarl import URL
 
 from lms.kernel.errors import DomainError, Unavailable
+from lms.kernel.tracing import current_traceparent, describe, failed, span
 
 RETRIED = Counter("gateway_retries_total", "Requests sent again to another copy", ("upstream", "cause"))
 EJECTED = Counter("gateway_ejections_total", "Copies left out because they could not be reached", ("upstream",))
+READY = Gauge("gateway_ready_copies", "Copies of a service that say they take requests", ("upstream",))
+
+PROBE_SECONDS = 1.0
+"""How long a copy may take to say that it is ready."""
+RESOLVE_SECONDS = 5.0
+"""How often the names of the services are looked up again."""
 
 FIRST_EJECTION = 0.5
 LONGEST_EJECTION = 5.0
@@ -74,7 +86,6 @@ class Origin(NamedTuple):
     proto: str
     host: str
     request_id: str
-    traceparent: str | None
 
 
 def without_hops(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -102,8 +113,6 @@ def inward(
         ("x-forwarded-host", origin.host),
         ("x-request-id", origin.request_id),
     ]
-    if origin.traceparent:
-        kept.append(("traceparent", origin.traceparent))
     if token:
         kept.append(("authorization", f"Bearer {token}"))
     return kept
@@ -120,11 +129,24 @@ def outward(headers: Iterable[tuple[bytes, bytes]], *, signing_in: bool) -> list
 
 @dataclass
 class Copy:
-    """One copy of a service; it is left out until the instant `out_until` (monotonic seconds)."""
+    """One copy of a service, at `address` where its URL's name has several.
+
+    It is passed over while it says that it is not `ready`, and left out until the instant `out_until` (monotonic
+    seconds).
+    """
 
     url: str
+    address: str = ""
+    ready: bool = True
     out_until: float = 0.0
     ejection: float = field(default=FIRST_EJECTION)
+
+    def to(self, target: str) -> tuple[URL, list[tuple[str, str]]]:
+        """Return the URL of a raw path at this copy, and the headers that it needs."""
+        url = URL(self.url + target, encoded=True)
+        if not self.address:
+            return url, []
+        return url.with_host(self.address), [("host", URL(self.url).authority)]
 
 
 class Rotation:
@@ -132,7 +154,8 @@ class Rotation:
 
     def __init__(self, service: str, urls: Iterable[str]) -> None:
         self.service = service
-        self.copies = [Copy(url) for url in urls]
+        self.urls = tuple(urls)
+        self.copies = [Copy(url) for url in self.urls]
         EJECTED.labels(service)
         for cause in ("unreachable", "broken"):
             RETRIED.labels(service, cause)
@@ -142,7 +165,7 @@ class Rotation:
         """Return the copies in the order to try them: those in service from the next one on, then the others."""
         self._turn = (self._turn + 1) % len(self.copies)
         turned = self.copies[self._turn :] + self.copies[: self._turn]
-        return sorted(turned, key=lambda copy: copy.out_until > now)
+        return sorted(turned, key=lambda copy: (not copy.ready, copy.out_until > now))
 
     def unreachable(self, copy: Copy, now: float) -> None:
         """Leave a copy out, each time in a row for twice as long."""
@@ -154,6 +177,21 @@ class Rotation:
     def reached(self, copy: Copy) -> None:
         """Take a copy back."""
         copy.out_until, copy.ejection = 0.0, FIRST_EJECTION
+
+    def found(self, addresses: dict[str, list[str] | None]) -> None:
+        """Have as many copies of each URL as its name has addresses (None: not known, the copies stay as they are).
+
+        What is known of a copy is kept.
+        """
+        known = {(copy.url, copy.address): copy for copy in self.copies}
+        wanted: list[tuple[str, str]] = []
+        for url in self.urls:
+            of_url = addresses.get(url)
+            if of_url is None:
+                wanted += [one for one in known if one[0] == url]
+            else:
+                wanted += [(url, address) for address in (of_url if len(of_url) > 1 else [""])]
+        self.copies = [known.get(one) or Copy(*one) for one in wanted]
 
 
 class Upstreams:
@@ -179,24 +217,52 @@ class Upstreams:
         """Close the connections."""
         await self._session.close()
 
+    async def watch(self, every: float) -> None:
+        """Ask every copy every so many seconds whether it takes requests, until cancelled."""
+        resolve_at = 0.0
+        while True:
+            began = time.monotonic()
+            if began >= resolve_at:
+                resolve_at = began + RESOLVE_SECONDS
+                await asyncio.gather(*(self._resolve(rotation) for rotation in self._rotations.values()))
+            await asyncio.gather(*(self._probe_all(rotation) for rotation in self._rotations.values()))
+            await asyncio.sleep(max(0.0, began + every - time.monotonic()))
+
+    async def _resolve(self, rotation: Rotation) -> None:
+        found = await asyncio.gather(*(_addresses(url) for url in rotation.urls))
+        rotation.found(dict(zip(rotation.urls, found, strict=True)))
+
+    async def _probe_all(self, rotation: Rotation) -> None:
+        found = await asyncio.gather(*(self._is_ready(copy) for copy in rotation.copies))
+        for copy, ready in zip(rotation.copies, found, strict=True):
+            copy.ready = ready
+            if ready:
+                rotation.reached(copy)
+        READY.labels(rotation.service).set(sum(found))
+
+    async def _is_ready(self, copy: Copy) -> bool:
+        url, headers = copy.to("/readyz")
+        try:
+            async with (
+                asyncio.timeout(PROBE_SECONDS),
+                self._session.get(url, headers=headers, allow_redirects=False) as answer,
+            ):
+                return answer.status == 200  # noqa: PLR2004  # the HTTP status
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return False
+
     async def open(self, request: Request) -> aiohttp.ClientResponse:
         """Send a request and return its answer, of which only the head has been read. The caller releases it.
 
         Raises Unavailable when no copy can be reached or the connection broke, UpstreamTimeout when none answers.
         """
         rotation = self._rotations[request.service]
-        repetitions = 0
+        repetitions = resent = 0
         waiting = rotation.order(time.monotonic())
         while waiting:
             copy = waiting.pop(0)
             try:
-                answer = await self._session.request(
-                    request.method,
-                    URL(copy.url + request.target, encoded=True),
-                    headers=request.headers,
-                    data=_payload(request.body),
-                    allow_redirects=False,
-                )
+                answer = await self._send(request, copy, resent)
             except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
                 rotation.unreachable(copy, time.monotonic())
                 RETRIED.labels(request.service, "unreachable").inc()
@@ -216,10 +282,35 @@ class Upstreams:
             else:
                 rotation.reached(copy)
                 return answer
+            resent += 1
         raise Unavailable(f"The {request.service} service is away; repeat the request a little later.")
 
-    async def fetch(self, service: str, path: str, seconds: float) -> bytes:
-        """Return the body of a GET. Raises Unavailable or UpstreamTimeout, or OSError for any answer but 200."""
+    async def _send(self, request: Request, copy: Copy, resent: int) -> aiohttp.ClientResponse:
+        """Send a request to one copy, as a span of its own that the service's belongs to."""
+        url, headers = copy.to(request.target)
+        attributes: dict[str, str | int] = {
+            "http.request.method": request.method,
+            "peer.service": request.service,
+            "server.address": url.host or "",
+            "server.port": url.port or 0,
+            **({"http.request.resend_count": resent} if resent else {}),
+        }
+        with span(f"{request.method} {request.service}", kind="client", attributes=attributes) as current:
+            traceparent = current_traceparent()
+            answer = await self._session.request(
+                request.method,
+                url,
+                headers=[*request.headers, *headers, *([("traceparent", traceparent)] if traceparent else [])],
+                data=_payload(request.body),
+                allow_redirects=False,
+            )
+            describe(current, {"http.response.status_code": answer.status})
+            if answer.status >= 500:  # noqa: PLR2004  # the HTTP status
+                failed(current, str(answer.status))
+            return answer
+
+    async def fetch(self, service: str, path: str, seconds: float, accepted: tuple[int, ...] = (200,)) -> bytes:
+        """Return the body of a GET. Raises Unavailable or UpstreamTimeout, or OSError for a status not `accepted`."""
         try:
             async with asyncio.timeout(seconds):
                 answer = await self.open(Request(service, "GET", path, [], b"", repeatable=True))
@@ -229,9 +320,34 @@ class Upstreams:
                     answer.release()
         except TimeoutError:
             raise UpstreamTimeout(f"The {service} service did not answer in time.") from None
-        if answer.status != 200:  # noqa: PLR2004  # the HTTP status
+        if answer.status not in accepted:
             raise OSError(f"{service} answered {answer.status}")
         return body
+
+
+async def _addresses(url: str) -> list[str] | None:
+    """Return the addresses of a URL's name, in one family; none for what is an address; None if it has none now.
+
+    Only of plain HTTP: a certificate names the host.
+    """
+    parsed = URL(url)
+    if parsed.scheme != "http" or not parsed.host or _is_address(parsed.host):
+        return []
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(parsed.host, parsed.port, type=socket.SOCK_STREAM)
+    except OSError:
+        return None
+    families = {family for family, *_ in found}
+    chosen = socket.AF_INET if socket.AF_INET in families else socket.AF_INET6
+    return sorted({str(address[0]) for family, *_, address in found if family == chosen})
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _payload(body: bytes) -> bytes | BytesIO | None:

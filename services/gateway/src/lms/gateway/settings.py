@@ -11,7 +11,7 @@ class Settings(ProcessSettings):
 
     Each `…_url` is one URL, or several separated by commas: copies of that service. A rate of 0 means no limit.
     `trusted_proxies` is the number of our own reverse proxies in front: so many addresses, from the right, of
-    X-Forwarded-For are believed.
+    X-Forwarded-For are believed. Every copy is asked each `probe_seconds` whether it takes requests.
     """
 
     model_config = SettingsConfigDict(env_prefix="LMS_GATEWAY_")
@@ -33,6 +33,7 @@ class Settings(ProcessSettings):
     trusted_proxies: int = Field(0, ge=0, le=10)
     timeout_seconds: float = Field(15.0, gt=0, le=300)
     connect_timeout_seconds: float = Field(1.0, gt=0, le=30)
+    probe_seconds: float = Field(0.5, gt=0, le=60)
     max_import_bytes: int = Field(8 * 1024 * 1024, ge=1024)
 
     @property

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lms.kernel.service import Job, Service, run
 from lms.notifications.api import router
-from lms.notifications.commands.mailing import send_due
+from lms.notifications.commands.mailing import mail_server_answers, send_due
 from lms.notifications.consumers import FACTS, TELLING
 from lms.notifications.invariants import INVARIANTS
 from lms.notifications.measures import count_unsent_mails
@@ -16,6 +16,7 @@ SERVICE = Service(
     settings=Settings,
     consumers=(FACTS, TELLING),
     routers=(router,),
+    checks={"email": mail_server_answers},
     jobs=(Job("mail", every=timedelta(seconds=1), run=send_due),),
     invariants=INVARIANTS,
     measures=(count_unsent_mails,),

@@ -73,6 +73,7 @@ mails = Table(
     Column("due_at", instant(), nullable=False),
     Column("created_at", instant(), nullable=False),
     Column("sent_at", instant()),
+    Column("traceparent", name(60)),
 )
 
 preferences = Table(
@@ -107,11 +108,14 @@ async def add_to_inbox(connection: AsyncConnection, entry_id: str, notice: Notic
     return bool(done.rowcount)
 
 
-async def add_mail(connection: AsyncConnection, mail_id: str, notice: Notice, at: datetime) -> bool:
-    """Have a notice mailed to its person; say whether that was not so yet."""
+async def add_mail(
+    connection: AsyncConnection, mail_id: str, notice: Notice, at: datetime, traceparent: str | None
+) -> bool:
+    """Have a notice mailed to its person, in the trace of what it tells of; say whether that was not so yet."""
     row = {
         "id": mail_id, "employee_id": notice.person, "cause": notice.cause, "channel": "email", "kind": notice.kind,
         "notice": _json(notice), "status": "pending", "attempts": 0, "due_at": func.now(6), "created_at": at,
+        "traceparent": traceparent,
     }  # fmt: skip
     done = await connection.execute(upsert(mails).values(row).prefix_with("IGNORE"))
     return bool(done.rowcount)
@@ -250,13 +254,14 @@ class Mail:
     id: str
     notice: Notice
     attempts: int
+    traceparent: str | None
 
 
 async def lease(connection: AsyncConnection, limit: int, seconds: float) -> list[Mail]:
     """Take mails that are due, for so many seconds: then they are due again, whatever became of who took them."""
     rows = (
         await connection.execute(
-            select(mails.c.id, mails.c.notice, mails.c.attempts)
+            select(mails.c.id, mails.c.notice, mails.c.attempts, mails.c.traceparent)
             .where(mails.c.status == "pending", mails.c.due_at <= func.now(6))
             .order_by(mails.c.due_at)
             .limit(limit)
@@ -269,7 +274,7 @@ async def lease(connection: AsyncConnection, limit: int, seconds: float) -> list
             .where(mails.c.id.in_([row.id for row in rows]))
             .values(attempts=mails.c.attempts + 1, due_at=_in(seconds))
         )
-    return [Mail(row.id, _NOTICE.validate_json(row.notice), row.attempts + 1) for row in rows]
+    return [Mail(row.id, _NOTICE.validate_json(row.notice), row.attempts + 1, row.traceparent) for row in rows]
 
 
 async def mark_sent(connection: AsyncConnection, mail_id: str) -> None:

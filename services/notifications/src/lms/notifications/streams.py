@@ -9,7 +9,6 @@ No table of Faust's is used. The process answers `/livez`, `/readyz`, `/health` 
 import argparse
 import asyncio
 import contextlib
-import signal
 import sys
 from typing import Any
 
@@ -18,12 +17,16 @@ import structlog
 from faust.types import StreamT
 from pydantic import TypeAdapter
 
-from lms.kernel.execution import UnitOfWork
+from lms.kernel.execution import CommandContext, UnitOfWork
 from lms.kernel.http import create_app
 from lms.kernel.kafka import Topic, connection, declare
 from lms.kernel.logs import configure as configure_logs
-from lms.kernel.service import HttpServer, Runtime, Service
+from lms.kernel.server import HttpServer
+from lms.kernel.service import Runtime, Service
 from lms.kernel.settings import BadSettings, load
+from lms.kernel.tracing import BadTracing, current_traceparent, shut_down, span
+from lms.kernel.tracing import configure as configure_tracing
+from lms.kernel.watchdog import end_within
 from lms.notifications import store
 from lms.notifications.commands.telling import tell, waiting
 from lms.notifications.decider import Notice, channels, digests, reminders
@@ -91,7 +94,8 @@ def build(runtime: Runtime, name: str) -> faust.App:
             async def told(uow: UnitOfWork, notice: Notice = notice) -> None:
                 await tell(uow, [notice])
 
-            await runtime.executor.run(told)
+            with span(f"process {declared.name}", kind="consumer"):
+                await runtime.executor.run(told, context=CommandContext(traceparent=current_traceparent()))
 
     app.timer(settings.scan_seconds, on_leader=False)(find)
     app.agent(topic, name="remind")(remind)
@@ -115,30 +119,30 @@ async def serve(settings: Settings, name: str = NAME) -> int:
 
     `name` is that of the consumer group.
     """
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     runtime = Runtime(Service(name=name, settings=Settings), settings)
+    runtime.stop_when_asked()
     await runtime.start(worker=False)
     server = HttpServer(create_app(runtime, (), title=f"LMS {name}"), settings.host, settings.port)
     await server.start()
     app = build(runtime, name)
     app.finalize()
     running = asyncio.create_task(_run(app))
-    stopping = asyncio.create_task(stop.wait())
+    stopping = asyncio.create_task(runtime.stopping.wait())
     await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    gave_up = not stop.is_set()
+    gave_up = not runtime.stopping.is_set()
+    end_within(STOP_SECONDS + 1.5)
     for task in (running, stopping):
         task.cancel()
     outcome, _ = await asyncio.gather(running, stopping, return_exceptions=True)
     if gave_up:
         reason = outcome or getattr(app, "crash_reason", None)
-        _log.error("the streams broke, and begin anew", reason=repr(reason)[:300])
+        _log.error("the streams broke, and begin anew", exc_info=reason)
     with contextlib.suppress(Exception):
         await asyncio.wait_for(app.stop(), STOP_SECONDS)
-    await server.stop()
+    await server.stop(0.5)
     with contextlib.suppress(Exception):
         await asyncio.wait_for(runtime.stop(), 1.0)
+    await asyncio.to_thread(shut_down, 0.3)
     return int(gave_up)
 
 
@@ -155,9 +159,10 @@ def main() -> None:
     chosen = parser.parse_args()
     try:
         settings = load(Settings)
-    except BadSettings as error:
+        configure_tracing(NAME, settings.instance)
+    except (BadSettings, BadTracing) as error:
         sys.exit(f"{NAME} cannot start:\n{error}")
-    configure_logs(NAME, settings.log_level)
+    configure_logs(NAME, settings.log_level, instance=settings.instance, environment=settings.environment)
     if chosen.topics:
         asyncio.run(declare(settings.kafka_bootstrap_servers, [topic_of()]))
     else:

@@ -23,6 +23,7 @@ from lms.kernel.failpoints import failpoint
 from lms.kernel.keyring import Tampered
 from lms.kernel.sealed import Erased
 from lms.kernel.service import Runtime
+from lms.kernel.tracing import span
 from lms.notifications import store
 from lms.notifications.commands.rendering import Opened, letter, opened
 from lms.notifications.decider import pause_after
@@ -52,6 +53,16 @@ async def send_due(runtime: Runtime) -> None:
     """Send the mails that are due; several processes may do so side by side."""
     while await _send_batch(runtime):
         pass
+
+
+async def mail_server_answers(runtime: Runtime) -> None:
+    """Return once the mail server has greeted, signed in and answered; raises what stands against it."""
+    client = _client(runtime.settings)
+    try:
+        await client.connect()
+        await client.noop()
+    finally:
+        client.close()
 
 
 async def _send_batch(runtime: Runtime) -> bool:
@@ -126,9 +137,11 @@ def _client(settings: Settings) -> SMTP:
 
 
 async def _send(client: SMTP, settings: Settings, mail: Mail, found: Opened) -> Trouble | None:
+    server: dict[str, str | int] = {"server.address": settings.smtp_host, "server.port": settings.smtp_port}
     try:
-        message = letter(mail.notice, found, sender=settings.smtp_from, web_url=settings.web_url)
-        await client.send_message(message, sender=settings.smtp_from)
+        with span("send mail", traceparent=mail.traceparent, kind="client", attributes=server):
+            message = letter(mail.notice, found, sender=settings.smtp_from, web_url=settings.web_url)
+            await client.send_message(message, sender=settings.smtp_from)
     except (SMTPException, OSError) as error:
         return Trouble(_reason(error), for_good=_code(error) >= _PERMANENT)
     except ValueError as error:  # an address that cannot stand in a header

@@ -41,8 +41,11 @@ async def tell(uow: UnitOfWork, found: Sequence[Notice]) -> None:
         if notice.person in erased:
             continue
         for channel in channels(notice.kind, chosen.get(notice.person, Preferences()).mail_off):
-            add = store.add_to_inbox if channel == "in-app" else store.add_mail
-            if await add(uow.connection, new_id(), notice, uow.now):
+            if channel == "in-app":
+                new = await store.add_to_inbox(uow.connection, new_id(), notice, uow.now)
+            else:
+                new = await store.add_mail(uow.connection, new_id(), notice, uow.now, uow.causality.traceparent)
+            if new:
                 TOLD.labels(notice.kind, channel).inc()
 
 

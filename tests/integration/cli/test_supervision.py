@@ -1,0 +1,141 @@
+"""What a process manager owes: nothing is left behind, nobody grows for ever, no log fills the disk, a stop ends."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pymysql
+import pytest
+
+from lms.cli.home import Home, any_free_port
+from lms.cli.servers import MySQLServer
+from lms.cli.supervision import Program, Supervisor
+from lms.kernel.auth import public_key_of
+
+SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
+STUBBORN = (
+    sys.executable,
+    "-c",
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('at work', flush=True); time.sleep(600)",
+)
+TALKER = (sys.executable, "-c", "import time; print((('x' * 79) + '\\n') * 700_000, flush=True); time.sleep(600)")
+
+
+@pytest.fixture
+def home() -> Iterator[Home]:
+    with tempfile.TemporaryDirectory(prefix="lms-test-") as folder:
+        Path(folder).chmod(0o711)  # the database's own account passes through
+        yield Home.at(Path(folder))
+
+
+@pytest.fixture
+def supervisor(home: Home) -> Iterator[Supervisor]:
+    found = Supervisor(home)
+    yield found
+    found.shut_down()
+
+
+def until(look: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < end, what
+        time.sleep(0.05)
+    return found
+
+
+def pid_of(supervisor: Supervisor, name: str) -> int:
+    return int(supervisor.states()[name]["pid"])
+
+
+async def test_no_orphan_outlives_a_killed_supervisor(home: Home, supervisor: Supervisor) -> None:
+    database = MySQLServer(home)
+    database.prepare()
+    server = Program(database.name, tuple(database.command), 10, stop_seconds=30, user=database.user)
+    supervisor.start([server, Program("sleeper", SLEEPER, 100)])
+    for name in ("mysql", "sleeper"):
+        supervisor.start_program(name)
+    async with asyncio.timeout(60):
+        while not await _answers(database):  # noqa: ASYNC110  # looked for from outside
+            await asyncio.sleep(0.1)
+    children = [psutil.Process(pid_of(supervisor, name)) for name in ("mysql", "sleeper")]
+    os.kill(int(supervisor._call("getPID")), signal.SIGKILL)
+    _, alive = psutil.wait_procs(children, timeout=30)
+    assert alive == []
+    assert not (home.folder / "mysql" / "server.pid").exists(), "the database was cut off"
+
+
+async def _answers(database: MySQLServer) -> bool:
+    try:
+        return await database.ready()
+    except pymysql.err.MySQLError:
+        return False
+
+
+def test_a_process_that_does_not_end_is_killed_after_five_seconds(supervisor: Supervisor) -> None:
+    supervisor.start([Program("stubborn", STUBBORN, 100), Program("sleeper", SLEEPER, 100)])
+    for name in ("stubborn", "sleeper"):
+        supervisor.start_program(name)
+    log = supervisor.logs / "stubborn.log"
+    until(lambda: log.exists() and "at work" in log.read_text(), "it did not start")
+    stubborn = psutil.Process(pid_of(supervisor, "stubborn"))
+    supervisor.stop_programs(["stubborn", "sleeper", "nobody"])
+    assert not stubborn.is_running()
+    assert "killing 'stubborn'" in (supervisor.logs / "supervisord.log").read_text()
+
+
+def test_logs_are_rotated_before_they_fill_the_disk(supervisor: Supervisor) -> None:
+    supervisor.start([Program("talker", TALKER, 100)])
+    supervisor.start_program("talker")
+    until(lambda: len(list(supervisor.logs.glob("talker.log*"))) == 4, "the log was not rotated")
+    supervisor.stop_program("talker")
+    assert sum(file.stat().st_size for file in supervisor.logs.glob("talker.log*")) < 4 * 10.5 * 1024**2
+
+
+def test_a_service_that_has_grown_past_its_limit_stops_in_order_and_begins_anew(
+    home: Home, supervisor: Supervisor
+) -> None:
+    port = any_free_port()
+    environment = {
+        "LMS_PORT": str(port),
+        "LMS_MEMORY_LIMIT_MB": "400",
+        "REDIS_URL": f"redis://127.0.0.1:{any_free_port()}/0",
+        "JWT_PUBLIC_KEY": public_key_of("d0c1b2a3" * 10),
+    }
+    file = home.folder / "growing.json"
+    file.write_text(json.dumps(environment))
+    growing = str(Path(__file__).with_name("growing.py"))
+    supervisor.start(
+        [Program("growing", (sys.executable, "-m", "lms.cli.launch", str(file), sys.executable, growing), 100)]
+    )
+    supervisor.start_program("growing")
+
+    def ready() -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=2).is_success
+        except httpx.TransportError:
+            return False
+
+    until(ready, "the service did not start")
+    before = psutil.Process(pid_of(supervisor, "growing"))
+    assert before.memory_info().rss < 400 * 1024**2
+    httpx.post(f"http://127.0.0.1:{port}/grow", params={"megabytes": 500}, timeout=30).raise_for_status()
+    until(lambda: not before.is_running() or before.status() == psutil.STATUS_ZOMBIE, "the service was not stopped")
+    until(ready, "the service did not begin anew")
+    assert pid_of(supervisor, "growing") != before.pid
+    said = [json.loads(line)["message"] for line in (supervisor.logs / "growing.log").read_text().splitlines()]
+    assert said[:4] == [
+        "the service is up",
+        "request",
+        "the process has grown past its memory limit, and stops to be started anew",
+        "the service stops",
+    ]
+    assert said[4] == "the service has stopped", "it was killed, and did not stop in order"

@@ -3,8 +3,9 @@
 import ssl
 
 import pytest
+from aiokafka.errors import KafkaError
 
-from lms.kernel.kafka import addresses, connection
+from lms.kernel.kafka import connection, ping
 from lms.kernel.settings import BadSettings, KernelSettings, load
 
 GIVEN = {
@@ -17,7 +18,6 @@ GIVEN = {
 
 def test_addresses_alone_are_brokers_that_ask_for_nobody() -> None:
     assert connection("a:9092,b:9092") == {"bootstrap_servers": "a:9092,b:9092"}
-    assert addresses("a:9092,b:9092") == "a:9092,b:9092"
 
 
 def test_a_name_and_a_password_go_over_tls() -> None:
@@ -30,7 +30,11 @@ def test_a_name_and_a_password_go_over_tls() -> None:
         "sasl_plain_username": "balances-kafka",
         "sasl_plain_password": "p@ss",
     }
-    assert addresses("sasl+ssl://u:p@a:9093,b:9093?ca=/etc/ca.crt") == "a:9093,b:9093"
+
+
+async def test_a_broker_that_wants_a_name_is_asked_at_its_address_whether_it_answers() -> None:
+    with pytest.raises((KafkaError, OSError)):
+        await ping("sasl+ssl://user:password@127.0.0.1:1,127.0.0.1:2")
 
 
 @pytest.mark.parametrize("brokers", ["kafka://a:9092", "sasl+ssl://a:9093", "sasl+ssl://user@a:9093"])

@@ -7,7 +7,7 @@ commit together or not at all.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Generic, Protocol, TypeVar
@@ -96,6 +96,7 @@ class UnitOfWork:
         now: datetime,
         causality: Causality,
         tally: Callable[[Event], None] = lambda _: None,
+        on_change: Callable[[Collection[str]], None] = lambda _: None,
     ) -> None:
         self.connection = connection
         self.store = store
@@ -108,6 +109,8 @@ class UnitOfWork:
         self._views = [view.name for view in inline]
         self._loaded: dict[str, Loaded[Any]] = {}
         self._after_commit: list[Callable[[], Awaitable[None]]] = []
+        self._concerned: set[str] = set()
+        self._on_change = on_change
 
     @property
     def today(self) -> date:
@@ -187,6 +190,7 @@ class UnitOfWork:
         recorded, held = await self.store.append_behind(self.connection, holding, appends, self.causality)
         for append in appends:
             self._loaded.pop(append.stream, None)
+        self.concerns(*(append.key for append in appends))
         topics = {append.stream: append.topic for append in appends}
         self.written.extend(stream_versions(recorded, topics))
         self._appended.extend(one.event for one in recorded)
@@ -208,6 +212,13 @@ class UnitOfWork:
         if self._inline:
             await hold_generations(self.connection, self._views)
 
+    def concerns(self, *people: str) -> None:
+        """Say who will see something else once this has committed; whom the facts are keyed by is known already.
+
+        Each is given a hint (`hints.py`), which may be lost.
+        """
+        self._concerned.update(people)
+
     def after_commit(self, action: Callable[[], Awaitable[None]]) -> None:
         """Run `action` once the transaction has committed: for caches and wake-ups, which may be lost."""
         self._after_commit.append(action)
@@ -221,6 +232,8 @@ class UnitOfWork:
         for event in self._appended:
             EVENTS_APPENDED.labels(event.TYPE).inc()
             self._tally(event)
+        if self._concerned:
+            self._on_change(self._concerned)
         for action in self._after_commit:
             try:
                 await action()
@@ -240,6 +253,7 @@ class Executor:
         inline: Sequence[type[Projection]] = (),
         on_commit: Callable[[], None] = lambda: None,
         tally: Callable[[Event], None] = lambda _: None,
+        on_change: Callable[[Collection[str]], None] = lambda _: None,
     ) -> None:
         self._database = database
         self._store = store
@@ -247,10 +261,13 @@ class Executor:
         self._inline = tuple(inline)
         self._on_commit = on_commit
         self._tally = tally
+        self._on_change = on_change
 
     def unit_of_work(self, connection: AsyncConnection, causality: Causality) -> UnitOfWork:
         """Return a unit of work in a transaction that the caller commits (the consumer runner does)."""
-        return UnitOfWork(connection, self._store, self._inline, self._clock.now(), causality, self._tally)
+        return UnitOfWork(
+            connection, self._store, self._inline, self._clock.now(), causality, self._tally, self._on_change
+        )
 
     def wake(self) -> None:
         """Say that something was committed which the relay should publish."""

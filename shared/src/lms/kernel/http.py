@@ -76,7 +76,7 @@ LONGEST_WAIT = 10
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,3})(?:$|[,;\s])")
 _ETAG = re.compile(r'(?:W/)?"(\d{1,18})"')
-_PROBES = frozenset({"/livez", "/readyz", "/health", "/metrics"})
+PROBES = frozenset({"/livez", "/readyz", "/health", "/metrics"})
 _SERVER_ERROR = 500
 _TOO_LARGE = 413
 _UNAVAILABLE = 503
@@ -198,17 +198,23 @@ def _stateful(app: FastAPI, runtime: HttpRuntime, own: Mapping[str, Callable[[],
     )
 
 
+def document(title: str, routers: Sequence[APIRouter]) -> dict[str, Any]:
+    """Return the OpenAPI document of a service's routers, as a running process gives it."""
+    app = _documented(title)
+    for router in routers:
+        app.include_router(router)
+    return app.openapi()
+
+
+def _documented(title: str, **options: Any) -> "_App":
+    problem = {"model": Problem, "content": {PROBLEM_JSON: {}}}
+    responses: Any = {"4XX": {**problem, "description": "Refused"}, "5XX": {**problem, "description": "Failed"}}
+    return _App(title=title, version="1", docs_url=None, redoc_url=None, responses=responses, **options)
+
+
 def _bare_app(title: str, settings: ProcessSettings) -> FastAPI:
     """Return an application with ids, logs, metrics, problems and authentication, and no routes."""
-    problem = {"model": Problem, "content": {PROBLEM_JSON: {}}}
-    app = _App(
-        title=title,
-        version="1",
-        docs_url=None,
-        redoc_url=None,
-        max_body_size=settings.max_body_bytes,
-        responses={"4XX": {**problem, "description": "Refused"}, "5XX": {**problem, "description": "Failed"}},
-    )
+    app = _documented(title, max_body_size=settings.max_body_bytes)
     app.state.verifier = TokenVerifier(settings.jwt_public_key)
     for kind in (DomainError, RequestValidationError, HTTPException, ConcurrencyConflict, Exception):
         app.add_exception_handler(kind, answer_problem)
@@ -244,7 +250,8 @@ class RequestTrail:
 
     `scope["lms.request_id"]` is the caller's X-Request-ID if it is sane, else a new id. Logs and metrics name the
     route's template; a proxy may set `scope["lms.route"]` itself. With a `clock` (where that can be moved: outside
-    production) each answer tells by the header Business-Date which day it is for the process.
+    production) each answer tells by the header Business-Date which day it is for the process. An answer that goes on
+    for as long as the client listens sets `scope["lms.streams"]`: its duration says nothing, and is not measured.
     """
 
     def __init__(self, app: ASGIApp, clock: Clock | None = None) -> None:
@@ -535,9 +542,10 @@ def _is_problem(message: Message) -> bool:
 def _record(scope: Scope, status: int, seconds: float) -> None:
     route = route_template(scope)
     method = scope["method"] if scope["method"] in METHODS else OTHER
-    HTTP_DURATION.labels(method, route, str(status)).observe(seconds)
+    if not scope.get("lms.streams"):
+        HTTP_DURATION.labels(method, route, str(status)).observe(seconds)
     HTTP_REQUESTS.labels(method, route, str(status)).inc()
-    if route not in _PROBES:
+    if route not in PROBES:
         _log.info(
             "request",
             **{

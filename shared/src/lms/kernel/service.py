@@ -15,7 +15,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
 from datetime import timedelta
 from functools import partial
@@ -41,6 +41,7 @@ from lms.kernel.decider import Decider
 from lms.kernel.event import Codec, Event, UnknownEventType, Upcaster
 from lms.kernel.eventstore import EventStore
 from lms.kernel.execution import Executor
+from lms.kernel.hints import give
 from lms.kernel.http import create_app, purge_idempotency
 from lms.kernel.ids import new_id
 from lms.kernel.kafka import Gone, Producer, Topic, declare
@@ -209,7 +210,13 @@ class Runtime(Process):
         self.producer = Producer(settings.kafka_bootstrap_servers, client_id=f"lms-{service.name}")
         self.relay = Relay(self.database, self.producer, service.name)
         self.executor = Executor(
-            self.database, self.store, self.clock, inline=service.inline, on_commit=self._committed, tally=service.tally
+            self.database,
+            self.store,
+            self.clock,
+            inline=service.inline,
+            on_commit=self._committed,
+            tally=service.tally,
+            on_change=self._changed,
         )
         self.keyring = Keyring.of(settings)
         self.runners: list[ConsumerRunner] = []
@@ -218,6 +225,7 @@ class Runtime(Process):
         self._wake_pending = False
         self._jobs = (*service.jobs, _PURGE, _VERIFY)
         announce_commands((event.TYPE for event in service.events), (job.name for job in self._jobs))
+        self._concerned: set[str] = set()
 
     @property
     def stop_seconds(self) -> float:
@@ -240,6 +248,18 @@ class Runtime(Process):
         self._wake_pending = False
         with contextlib.suppress(Exception):  # the relay looks once a second anyway
             await self.redis.publish(self._channel, b"1")
+
+    def _changed(self, people: Collection[str]) -> None:
+        """Give hints to those whom a commit concerned, together with those of the commits just before."""
+        pending = bool(self._concerned)
+        self._concerned.update(people)
+        if not pending:
+            self.spawn(self._give_hints(), "give hints")
+
+    async def _give_hints(self) -> None:
+        people, self._concerned = self._concerned, set()
+        with contextlib.suppress(Exception):  # a page that missed its hint looks again by itself
+            await give(self.redis, self.service.name, people)
 
     async def _listen_for_wakes(self) -> None:
         while True:
@@ -398,6 +418,7 @@ async def serve(service: Service, settings: ProcessSettings, *, role: str) -> No
     draining = settings.drain_seconds if role in {"all", "api"} else 0.0
     end_within(draining + SHUTDOWN_SECONDS)
     runtime.ready = False
+    runtime.stopping.set()
     _log.info("the service stops", service=service.name)
     await server.drain(draining)
     await server.stop(SHUTDOWN_SECONDS - runtime.stop_seconds)

@@ -266,7 +266,7 @@ class RequestTrail:
         started = time.perf_counter()
         request_id, traceparent = _identity(scope)
         scope["lms.request_id"] = request_id
-        method, quiet = scope["method"], scope["path"] in _PROBES
+        method, quiet = scope["method"], scope["path"] in PROBES
         with span(method, traceparent=traceparent, kind="server", quiet=quiet) as current:
             own_traceparent = traceparent_of(current.get_span_context())
             exchange = _Exchange(scope, receive, send, request_id, own_traceparent, self._clock)

@@ -4,6 +4,7 @@ Comments and reasons are sealed beforehand: the keyring has a database connectio
 should wait for.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
@@ -24,7 +25,7 @@ from lms.approvals.decider import (
     Reject,
     case_id,
 )
-from lms.approvals.events import Cause, Kind
+from lms.approvals.events import CaseEvent, CaseOpened, CaseReassigned, Cause, Kind, StepApproved
 from lms.approvals.projections import approver_inbox, delegations, employees, policies
 from lms.approvals.projections.approver_inbox import CaseRow, Viewer
 from lms.kernel.execution import UnitOfWork
@@ -69,12 +70,15 @@ async def open_case(uow: UnitOfWork, asked: Asked) -> None:
         steps=steps,
         line=line,
     )
-    await uow.handle(CASE, case_id(asked.request_id, asked.revision), command, key=asked.employee_id)
+    handled = await uow.handle(CASE, case_id(asked.request_id, asked.revision), command, key=asked.employee_id)
+    _concerns_the_asked(uow, handled.events)
 
 
 async def close_case(uow: UnitOfWork, request_id: str, revision: int, employee_id: str, cause: Cause) -> None:
     """Close a case for which the leave book has no more use; nothing if there is none, or it is over."""
-    await uow.handle(CASE, case_id(request_id, revision), Close(cause), key=employee_id)
+    handled = await uow.handle(CASE, case_id(request_id, revision), Close(cause), key=employee_id)
+    if handled.events and (row := await approver_inbox.newest(uow.connection, request_id)) is not None:
+        uow.concerns(*row.assignees)
 
 
 async def reroute(uow: UnitOfWork, employee_id: str) -> None:
@@ -106,7 +110,15 @@ async def _reassigned(row: CaseRow, uow: UnitOfWork) -> None:
 
 async def _reassign(uow: UnitOfWork, row: CaseRow) -> None:
     line = await employees.line_of(uow.connection, row.employee_id, uow.today)
-    await uow.handle(CASE, case_id(row.request_id, row.revision), Reassign(line), key=row.employee_id)
+    handled = await uow.handle(CASE, case_id(row.request_id, row.revision), Reassign(line), key=row.employee_id)
+    _concerns_the_asked(uow, handled.events)
+
+
+def _concerns_the_asked(uow: UnitOfWork, facts: Iterable[CaseEvent]) -> None:
+    """Let those who are asked now see it at once."""
+    for fact in facts:
+        if isinstance(fact, CaseOpened | CaseReassigned | StepApproved):
+            uow.concerns(*fact.assignees)
 
 
 async def viewer_of(connection: AsyncConnection, caller_id: str, today: date, *, in_hr: bool) -> Viewer:
@@ -150,5 +162,6 @@ async def decide_case(uow: UnitOfWork, decision: Decision, caller_id: str, *, in
     else:
         command = Reject(decision.revision, authority, decision.text)
     handled = await uow.handle(CASE, stream_id, command, key=row.employee_id)
-    now = await approver_inbox.newest(uow.connection, decision.request_id)
-    return now or row, handled.version
+    now = await approver_inbox.newest(uow.connection, decision.request_id) or row
+    uow.concerns(*row.assignees, *now.assignees)
+    return now, handled.version

@@ -46,6 +46,7 @@ async def tell(uow: UnitOfWork, found: Sequence[Notice]) -> None:
             else:
                 new = await store.add_mail(uow.connection, new_id(), notice, uow.now, uow.causality.traceparent)
             if new:
+                uow.concerns(notice.person)
                 TOLD.labels(notice.kind, channel).inc()
 
 
@@ -94,11 +95,13 @@ async def read(uow: UnitOfWork, employee_id: str, entry_id: str) -> None:
     """Mark an entry of one's inbox as read. Raises NoSuchNotification."""
     if not await store.mark_read(uow.connection, employee_id, uow.now, entry_id):
         raise NoSuchNotification("There is no such notification in your inbox.")
+    uow.concerns(employee_id)
 
 
 async def read_all(uow: UnitOfWork, employee_id: str) -> None:
     """Mark all entries of one's inbox as read."""
     await store.mark_read(uow.connection, employee_id, uow.now)
+    uow.concerns(employee_id)
 
 
 async def choose(uow: UnitOfWork, employee_id: str, mail: dict[str, bool], expected: int | None) -> Preferences:

@@ -12,12 +12,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.balances import commands, store
 from lms.balances.decider import LEAVE_ACCOUNT
+from lms.balances.decider.account import Reserve
 from lms.balances.decider.catalogue import LeaveTypeUnknown
 from lms.balances.decider.engine import Lot
+from lms.balances.decider.preview import preview
 from lms.balances.decider.rulebook import Rulebook
 from lms.balances.decider.standing import Covered, Standing, booked, standing, unlimited_coverage
 from lms.balances.decider.state import Account, reference_of
-from lms.balances.events import BalanceDebited, BalanceReserved, Identifier, Slug
+from lms.balances.events import BalanceDebited, BalanceReserved, ChargedDay, Identifier, Slug
 from lms.balances.projections import catalogue, ledger, people
 from lms.balances.projections.stamps import stamp
 from lms.kernel.amounts import Amount
@@ -27,6 +29,7 @@ from lms.kernel.event import Envelope
 from lms.kernel.eventstore import Recorded
 from lms.kernel.execution import UnitOfWork
 from lms.kernel.http import Answer, Body, CommandsDep, ViewsDep, answer, get_runtime, to_json
+from lms.kernel.ids import new_id
 from lms.kernel.pages import Page, PageDep
 from lms.kernel.sealed import ERASED, Sealed
 from lms.kernel.service import Runtime
@@ -179,6 +182,40 @@ class ExplainAnswer(Answer):
     bookings: tuple[BookingAnswer, ...]
 
 
+class BalancePreviewDay(Body):
+    """What one day of a leave would cost."""
+
+    date: date
+    entitlement_minutes: int = Field(ge=0, le=1440)
+    scheduled_minutes: int = Field(ge=0, le=1440)
+
+
+class BalancePreviewBody(Body):
+    """A leave that might be asked for, or with `request_id` the next revision of one that was."""
+
+    leave_type: Slug
+    employee_id: Identifier | None = None
+    request_id: Identifier | None = None
+    days: tuple[BalancePreviewDay, ...] = Field(max_length=400)
+
+
+class YearAfter(Answer):
+    """One entitlement year as of the leave's last day in it: what can be taken without the leave, and with it."""
+
+    entitlement_year: int
+    as_of: date
+    available: Amount
+    remaining: Amount
+
+
+class BalancePreview(Answer):
+    """Whether the balance covers a leave, else the `cause`; `years` is empty where the type needs no balance."""
+
+    sufficient: bool
+    cause: str | None
+    years: tuple[YearAfter, ...]
+
+
 class NewAdjustment(Body):
     """A change by hand. A positive one is a lot of its own, which may expire."""
 
@@ -295,6 +332,41 @@ async def get_explanation(
             adjustments=(),
             expired=(),
             bookings=_Traces(recorded, state).bookings(covered),
+        )
+    )
+
+
+@router.post("/preview", response_model=BalancePreview)
+async def post_preview(body: BalancePreviewBody, caller: CallerDep, views: ViewsDep, runtime: RuntimeDep) -> Response:
+    """Show what a leave would leave; change nothing."""
+    today = runtime.clock.now().date()
+    person = await _visible(views.connection, caller, body.employee_id, today)
+    await _leave_type(views.connection, body.leave_type)
+    for number, day in enumerate(body.days):
+        _sane(day.date, f"/days/{number}/date")
+    command = Reserve(
+        employee_id=person,
+        today=today,
+        rulebook=await catalogue.rulebook(views.connection),
+        request_id=body.request_id or new_id(),
+        revision=1,
+        leave_type=body.leave_type,
+        days=tuple(ChargedDay(**day.model_dump()) for day in body.days),
+    )
+    found = preview(command, await _account(runtime, views.connection, person, None))
+    return answer(
+        BalancePreview(
+            sufficient=found.sufficient,
+            cause=found.cause,
+            years=tuple(
+                YearAfter(
+                    entitlement_year=one.year,
+                    as_of=one.as_of,
+                    available=Amount.of(one.available),
+                    remaining=Amount.of(one.remaining),
+                )
+                for one in found.years
+            ),
         )
     )
 

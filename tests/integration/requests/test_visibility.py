@@ -163,3 +163,14 @@ async def test_leave_of_the_longest_length_is_found_by_its_last_day(requests: An
     found = (await requests.get("leave-requests", anna, **{"from": "2027-06-01"})).json()["items"]
     assert [one["id"] for one in found] == [request["id"]]
     assert (await requests.get("leave-requests", anna, **{"from": "2027-06-02"})).json()["items"] == []
+
+
+async def test_a_preview_of_a_changed_request_leaves_out_what_it_has_booked_itself(requests: Any) -> None:
+    anna = await requests.hire()
+    request = await requests.ask(anna, "2026-06-01", "2026-06-02")
+    asked = {"leave_type": "annual", "start_date": "2026-06-02", "end_date": "2026-06-03"}
+    clashing = (await requests.post("leave-requests/preview", anna, **asked)).json()
+    changed = (await requests.post("leave-requests/preview", anna, **asked, request_id=request["id"])).json()
+    assert [one["code"] for one in clashing["violations"]] == ["overlap"]
+    assert changed["violations"] == []
+    assert changed["amount"]["days"] == "2.00"

@@ -206,17 +206,21 @@ class Preview:
     broken: tuple[DomainError, ...]
 
 
-async def preview(uow: UnitOfWork, *, employee_id: str, leave_type: str, interval: Interval) -> Preview:
-    """Return what a request would lead to; nothing is changed.
+async def preview(
+    uow: UnitOfWork, *, employee_id: str, leave_type: str, interval: Interval, amends: str | None = None
+) -> Preview:
+    """Return what a request would lead to, or a newer revision of the request `amends`; nothing is changed.
 
     Raises what makes a preview impossible: EmployeeUnknown, UnknownLeaveType, or an interval that is none.
     """
     facts = await facts_of(uow.connection, employee_id, leave_type, interval.start_date, interval.end_date)
     asked = shaped(interval, facts.terms.unit)
     charges = per_day(asked, facts.terms.unit, facts.work)
-    broken = list(broken_rules(asked, charges, facts, today=uow.today))
-    book = await uow.load(BOOK, employee_id)
-    overlap = overlapping(book.state, charged_days(charges), asked)
+    book = (await uow.load(BOOK, employee_id)).state
+    amended = book.requests.get(amends) if amends is not None else None
+    before = {day.date for revision in amended.booking for day in revision.days} if amended else set()
+    broken = list(broken_rules(asked, charges, facts, today=uow.today, booked_before=before))
+    overlap = overlapping(book, charged_days(charges), asked, besides=amends)
     return Preview(asked, facts, charges, (*broken, *([] if overlap is None else [overlap])))
 
 

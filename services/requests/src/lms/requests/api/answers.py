@@ -38,6 +38,12 @@ class NewRequest(Body):
     employee_id: Id | None = None
 
 
+class PreviewBody(NewRequest):
+    """Leave that might be asked for, or with `request_id` be made of a request that was."""
+
+    request_id: Id | None = None
+
+
 class Amendment(Body):
     """What is to change of a request; what is left out stays."""
 

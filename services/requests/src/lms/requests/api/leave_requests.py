@@ -35,6 +35,7 @@ from lms.requests.api.answers import (
     Id,
     NewRequest,
     PreviewAnswer,
+    PreviewBody,
     PreviewDay,
     RequestAnswer,
     Slug,
@@ -105,13 +106,19 @@ ReaderDep = Annotated[Reader, Depends(_reader)]
 
 
 @router.post("/preview", response_model=PreviewAnswer, dependencies=[Depends(caught_up)])
-async def preview_leave(body: NewRequest, caller: CallerDep, runtime: RuntimeDep) -> Response:
+async def preview_leave(body: PreviewBody, caller: CallerDep, runtime: RuntimeDep) -> Response:
     """Show what a request would cost, every rule that it would break, and who else is absent; change nothing."""
     employee_id = _whose(body, caller)
     interval = _interval(body)
 
     async def look(uow: UnitOfWork) -> PreviewAnswer:
-        found = await use_cases.preview(uow, employee_id=employee_id, leave_type=body.leave_type, interval=interval)
+        found = await use_cases.preview(
+            uow,
+            employee_id=employee_id,
+            leave_type=body.leave_type,
+            interval=interval,
+            amends=body.request_id,
+        )
         return await _preview_answer(uow, caller, employee_id, found)
 
     return answer(await runtime.executor.run(look))

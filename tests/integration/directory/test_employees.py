@@ -195,6 +195,8 @@ async def test_employees_are_found_by_address_name_and_place_page_by_page(direct
     assert await found(q="BEN@example.com") == ["Ben"]
     assert await found(q="aren") == ["Anna", "Ben", "Cleo"]
     assert await found(q="100%") == []
+    everybody = (await directory.client.get(EMPLOYEES, params={"q": "aren"}, headers=admin)).json()["items"]
+    assert await found(id=[one["id"] for one in everybody[:2]] + ["nobody"]) == ["Anna", "Ben"]
     assert await found(department=sales) == await found(manager=boss) == ["Anna", "Ben", "Cleo"]
     assert await found(status="active") == ["First"]
     first = (await directory.client.get(EMPLOYEES, params={"limit": 3}, headers=admin)).json()

@@ -125,6 +125,7 @@ async def list_employees(  # a filter each
     parts: PartsDep,
     views: ViewsDep,
     page: PageDep,
+    ids: Annotated[list[Id] | None, Query(alias="id", max_length=200, description="One or several people")] = None,
     department: Id | None = None,
     location: Id | None = None,
     manager: Id | None = None,
@@ -137,6 +138,7 @@ async def list_employees(  # a filter each
     today = parts.clock.today()
     by_email = q is not None and "@" in q
     criteria = Criteria(
+        ids=frozenset(ids) if ids is not None else None,
         department_id=department,
         location_id=location,
         manager_id=manager,

@@ -190,6 +190,7 @@ class EmployeeRow:
 class Criteria:
     """What a list of employees is narrowed by; None does not narrow."""
 
+    ids: frozenset[str] | None = None
     department_id: str | None = None
     location_id: str | None = None
     manager_id: str | None = None
@@ -275,6 +276,8 @@ def _conditions(criteria: Criteria, today: date) -> list[ColumnElement[bool]]:
         if value is not None:
             conditions += _held_now(kind, value, today)
     here = or_(employees.c.last_day.is_(None), employees.c.last_day >= today)
+    if criteria.ids is not None:
+        conditions.append(employees.c.employee_id.in_(sorted(criteria.ids)))
     if criteria.status == "left":
         conditions.append(employees.c.last_day < today)
     elif criteria.status is not None:

@@ -91,8 +91,10 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def gateway(redis_url: str, *urls: str, **given: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """Run a gateway whose every service is at `urls`."""
+async def gateway(
+    redis_url: str, *urls: str, stopping: asyncio.Event | None = None, **given: Any
+) -> AsyncIterator[httpx.AsyncClient]:
+    """Run a gateway whose every service is at `urls`; it is told to stop when `stopping` is set."""
     together = ",".join(urls)
     values = {
         "environment": "test",
@@ -104,6 +106,8 @@ async def gateway(redis_url: str, *urls: str, **given: Any) -> AsyncIterator[htt
     }
     settings = Settings.model_validate(values)
     process = Process(SERVICE, settings)
+    if stopping is not None:
+        process.stopping = stopping
     assert SERVICE.wrap is not None
     server = HttpServer(
         SERVICE.wrap(create_app(process, SERVICE.routers, title="LMS gateway"), settings), settings.host, settings.port
@@ -114,6 +118,7 @@ async def gateway(redis_url: str, *urls: str, **given: Any) -> AsyncIterator[htt
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{settings.port}", timeout=20) as client:
             yield client
     finally:
+        process.stopping.set()
         await server.stop(1.0)
         await process.stop()
 

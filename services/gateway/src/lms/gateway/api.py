@@ -1,15 +1,16 @@
 """The door: what the gateway answers itself, and what it sends on to the services.
 
 `/api/v1/…` goes through authentication, the rate limit, the role gate and maintenance to a service. `/openapi.json`,
-`/docs` and `/admin/…` are answered here. `/health` and `/metrics` tell their details only to callers from inside; the
-rest is the kernel's.
+`/docs`, `/admin/…` and the live updates are answered here. `/health` and `/metrics` tell their details only to callers
+from inside; the other probes are the kernel's; whatever is left is the web app's.
 """
 
 import asyncio
 import time
 from collections.abc import Mapping
+from http import HTTPStatus
 from importlib.resources import files
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import orjson
 import structlog
@@ -20,13 +21,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lms.gateway import routes, security
 from lms.gateway.admin import SCOPE, maintenance_of
 from lms.gateway.limits import Limiter, TooManyRequests, limit_headers
-from lms.gateway.openapi import union
+from lms.gateway.live import Live
+from lms.gateway.openapi import whole
+from lms.gateway.preview import preview
 from lms.gateway.proxy import Origin, Request, Upstreams, inward, relay
 from lms.gateway.settings import Settings
+from lms.gateway.web import Web
 from lms.kernel.auth import Caller, TokenVerifier
 from lms.kernel.errors import DomainError, Forbidden, NotFound, TooLarge, Unauthenticated
 from lms.kernel.health import PartsDown
-from lms.kernel.http import RequestTrail
+from lms.kernel.http import PROBES, RequestTrail
 from lms.kernel.metrics import announce_routes
 from lms.kernel.problems import problem_response
 from lms.kernel.service import Process
@@ -49,6 +53,14 @@ HeaderList = list[tuple[bytes, bytes]]
 
 class Gone(Exception):
     """The client left before its request was complete."""
+
+
+class Admitted(NamedTuple):
+    """Who may pass: the token to send on, and on paths that are not public the caller as the services see them."""
+
+    token: str | None
+    caller: Caller | None = None
+    credentials: security.Credentials | None = None
 
 
 def wrap(app: ASGIApp, settings: Settings) -> ASGIApp:
@@ -101,8 +113,10 @@ class Door:
         self._settings = settings
         self._sent_on = RequestTrail(SentOn(process, app.state.verifier, settings))
         self._pages = RequestTrail(Pages(process, app))
+        self._web = RequestTrail(Web(settings.web_folder))
         self._protective = security.protective(tls=settings.tls)
-        self._docs = security.protective(tls=settings.tls, docs=True)
+        self._docs = security.protective(tls=settings.tls, policy=security.DOCS_POLICY)
+        self._pages_of_web = security.protective(tls=settings.tls, policy=security.WEB_POLICY)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -111,7 +125,9 @@ class Door:
             return
         path: str = scope["path"]
         origin = security.first(scope["headers"], b"origin") if self._settings.origins else None
-        extra = self._docs if path.startswith("/docs") else self._protective
+        documented = path in {"/openapi.json", "/docs"} or path.startswith("/docs/")
+        of_web = not (documented or path in PROBES or path.startswith(("/api/", "/admin/")))
+        extra = self._pages_of_web if of_web else self._docs if path.startswith("/docs") else self._protective
         extra = extra + security.sharing(origin, self._settings.origins)
 
         async def protected(message: Message) -> None:
@@ -119,9 +135,11 @@ class Door:
                 message["headers"] = [*_without(message.get("headers", ()), extra), *extra]
             await send(message)
 
-        if path.startswith("/api/"):
+        if of_web:
+            await self._web(scope, receive, protected)
+        elif path.startswith("/api/"):
             await self._sent_on(scope, receive, protected)
-        elif path in {"/openapi.json", "/docs"} or path.startswith("/docs/"):
+        elif documented:
             await self._pages(scope, receive, protected)
         elif path in {"/health", "/metrics"} and not self._inside(scope):
             await self._outside(path, scope, receive, protected)
@@ -183,7 +201,7 @@ class Pages:
             return self._document[1]
         services = _upstreams_of(self._process).services
         complete = all(await asyncio.gather(*(self._read(service) for service in services)))
-        content = orjson.dumps(union({**self._known, "gateway": self._app.openapi()}))
+        content = orjson.dumps(whole(self._known, self._app.openapi()))
         self._document = (time.monotonic() + (DOCUMENT_SECONDS if complete else 1.0), content)
         return content
 
@@ -207,6 +225,7 @@ class SentOn:
         self._verifier = verifier
         self._settings = settings
         self._limiter = Limiter(process.redis, settings)
+        self._live = Live(process)
         announce_routes((method, f"{routes.API}{one}") for one in routes.SERVICES for method in ("GET", "POST"))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -245,27 +264,42 @@ class SentOn:
             await send({"type": "http.response.start", "status": 204, "headers": list(security.PREFLIGHT)})
             await send({"type": "http.response.body", "body": b""})
             return
-        token = await self._admitted(scope, where, headers)
+        admitted = await self._admitted(scope, where, headers)
+        if scope["path"] == routes.EVENTS and method == "GET":
+            await self._stream(scope, receive, send, admitted)
+            return
         if where is None:
             raise NotFound("There is no such resource.")
         limit = self._settings.max_import_bytes if where.resource == "imports" else self._settings.max_body_bytes
         body = await _body(scope, receive, limit)
         signing_in = where.resource == "auth"
         keyed = security.first(scope["headers"], b"idempotency-key") is not None
-        answer = await _upstreams_of(self._process).open(
-            Request(
-                where.service,
-                method,
-                _target(scope),
-                inward(scope["headers"], self._origin(scope), token=token, signing_in=signing_in),
-                body,
-                routes.repeatable(method, keyed=keyed),
-            )
+        request = Request(
+            where.service,
+            method,
+            _target(scope),
+            inward(scope["headers"], self._origin(scope), token=admitted.token, signing_in=signing_in),
+            body,
+            routes.repeatable(method, keyed=keyed),
         )
-        await relay(answer, send, headers, signing_in=signing_in)
+        upstreams = _upstreams_of(self._process)
+        answer = await upstreams.open(request)
+        if scope["path"] == routes.PREVIEW and method == "POST" and answer.status == HTTPStatus.OK:
+            await relay(answer, send, headers, signing_in=False, content=await preview(upstreams, request, answer))
+        else:
+            await relay(answer, send, headers, signing_in=signing_in)
 
-    async def _admitted(self, scope: Scope, where: routes.Target | None, headers: HeaderList) -> str | None:
-        """Count the caller and check that they may go there; return the token to send on.
+    async def _stream(self, scope: Scope, receive: Receive, send: Send, admitted: Admitted) -> None:
+        if admitted.caller is None or admitted.credentials is None:
+            raise NotFound("There is no such resource.")
+        scope["lms.route"] = routes.EVENTS
+        scope["lms.streams"] = True
+        credentials = admitted.credentials
+        stream = self._live.response(admitted.caller.id, lambda: security.caller_of(self._verifier, credentials))
+        await stream(scope, receive, send)
+
+    async def _admitted(self, scope: Scope, where: routes.Target | None, headers: HeaderList) -> Admitted:
+        """Count the caller and check that they may go there; return whom the services will see.
 
         Fills in the RateLimit headers, which refusals carry too. Raises whatever refuses the request.
         """
@@ -275,7 +309,7 @@ class SentOn:
         if scope["path"] in routes.PUBLIC:
             await self._count(None, address, headers)
             sent = security.first(scope["headers"], b"authorization") or ""
-            return sent[7:].strip() if sent[:7].lower() == "bearer " else None
+            return Admitted(sent[7:].strip() if sent[:7].lower() == "bearer " else None)
         try:
             found = security.credentials(scope["headers"])
             caller = security.caller_of(self._verifier, found)
@@ -289,7 +323,7 @@ class SentOn:
             raise Forbidden("Your roles do not allow this.")
         if not (caller.has("admin") or caller.may(SCOPE)):
             maintenance_of(self._process).refuse()
-        return found.token
+        return Admitted(found.token, caller, found)
 
     async def _count(self, caller: Caller | None, address: str, headers: HeaderList) -> None:
         counted = await self._limiter.count(caller, address)

@@ -8,6 +8,38 @@ DESCRIPTION = (
     "Idempotency-Key; a GET with the Consistency-Token of a command shows its effect."
 )
 
+_EVENTS: dict[str, Any] = {
+    "/api/v1/events": {
+        "get": {
+            "tags": ["live updates"],
+            "summary": "Live updates",
+            "description": (
+                "Server-sent events for the caller: `ready`, then `changed` with the resources below /api/v1 that may "
+                'read differently now, as in `{"changed": ["balances"]}`. Nothing else is said; read them again. '
+                "The stream ends with the access token. After a pause between two streams read everything again."
+            ),
+            "operationId": "events",
+            "security": [{"bearer": []}],
+            "responses": {"200": {"description": "The stream", "content": {"text/event-stream": {}}}},
+        }
+    }
+}
+_BALANCE: dict[str, Any] = {
+    "description": "What it would leave; null while balances does not answer",
+    "anyOf": [{"$ref": "#/components/schemas/BalancePreview"}, {"type": "null"}],
+}
+
+
+def whole(documents: Mapping[str, dict[str, Any]], own: dict[str, Any]) -> dict[str, Any]:
+    """Return the union, with what the gateway answers itself (`own`) and what it adds to the services' answers."""
+    document = union({**documents, "gateway": own})
+    document["paths"] = dict(sorted({**document["paths"], **_EVENTS}.items()))
+    completed = document["components"].get("schemas", {}).get("PreviewAnswer")
+    if completed is not None:
+        completed["properties"]["balance"] = _BALANCE
+        completed["required"].append("balance")
+    return document
+
 
 def union(documents: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Return the union of the services' documents, by service name.

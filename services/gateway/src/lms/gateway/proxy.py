@@ -356,13 +356,26 @@ def _payload(body: bytes) -> bytes | BytesIO | None:
 
 
 async def relay(
-    answer: aiohttp.ClientResponse, send: Send, headers: list[tuple[bytes, bytes]], *, signing_in: bool
+    answer: aiohttp.ClientResponse,
+    send: Send,
+    headers: list[tuple[bytes, bytes]],
+    *,
+    signing_in: bool,
+    content: bytes | None = None,
 ) -> None:
-    """Pass an answer on as it comes, with `headers` besides. Raises aiohttp.ClientError if it breaks off."""
+    """Pass an answer on as it comes, with `headers` besides. Raises aiohttp.ClientError if it breaks off.
+
+    `content`, if there is any, goes in the place of its body.
+    """
     try:
+        if content is not None:
+            headers = [*headers, (b"content-length", str(len(content)).encode())]
         extra = {name for name, _ in headers if name != b"vary"}
         kept = [pair for pair in outward(answer.raw_headers, signing_in=signing_in) if pair[0] not in extra]
         await send({"type": "http.response.start", "status": answer.status, "headers": kept + headers})
+        if content is not None:
+            await send({"type": "http.response.body", "body": content})
+            return
         async for chunk in answer.content.iter_any():
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
         await send({"type": "http.response.body", "body": b""})

@@ -33,6 +33,12 @@ SERVICES = {
 PUBLIC = frozenset(f"{API}auth/{name}" for name in ("login", "refresh", "token", "logout", "accept-invitation"))
 """Paths of the API that need no token."""
 
+EVENTS = f"{API}events"
+"""The live updates, which the gateway answers itself."""
+
+PREVIEW = f"{API}leave-requests/preview"
+"""What requests answers here, the gateway completes with what balances says to it."""
+
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _OFFICE = frozenset({"hr", "admin"})

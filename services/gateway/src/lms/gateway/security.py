@@ -20,11 +20,17 @@ _INSIDE = tuple(
     for one in ("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7")
 )
 """Loopback and private addresses."""
-_API_POLICY = b"default-src 'none'; frame-ancestors 'none'"
-_DOCS_POLICY = (
+API_POLICY = b"default-src 'none'; frame-ancestors 'none'"
+DOCS_POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     b"connect-src 'self'; frame-ancestors 'none'"
 )
+WEB_POLICY = (
+    b"default-src 'none'; script-src 'self'; style-src 'self' 'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='; "
+    b"img-src 'self'; font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; "
+    b"frame-ancestors 'none'"
+)
+"""For the web app. The hash is that of nothing: MUI makes empty style elements and fills them through the CSSOM."""
 _EXPOSED = (
     b"Consistency-Token, ETag, Location, Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, X-Request-ID"
 )
@@ -118,13 +124,13 @@ def is_inside(peer: str, forwarded: str | None) -> bool:
     return any(address in network for network in _INSIDE)
 
 
-def protective(*, tls: bool, docs: bool = False) -> list[tuple[bytes, bytes]]:
-    """Return the headers that go on every answer."""
+def protective(*, tls: bool, policy: bytes = API_POLICY) -> list[tuple[bytes, bytes]]:
+    """Return the headers that go on every answer; `policy` says what a page may load."""
     fixed = [
         (b"x-content-type-options", b"nosniff"),
         (b"x-frame-options", b"SAMEORIGIN"),
         (b"referrer-policy", b"no-referrer"),
-        (b"content-security-policy", _DOCS_POLICY if docs else _API_POLICY),
+        (b"content-security-policy", policy),
     ]
     return [*fixed, (b"strict-transport-security", b"max-age=63072000")] if tls else fixed
 

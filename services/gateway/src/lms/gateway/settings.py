@@ -1,5 +1,7 @@
 """What the gateway reads from the environment, besides what every process reads."""
 
+from pathlib import Path
+
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
@@ -11,7 +13,8 @@ class Settings(ProcessSettings):
 
     Each `…_url` is one URL, or several separated by commas: copies of that service. A rate of 0 means no limit.
     `trusted_proxies` is the number of our own reverse proxies in front: so many addresses, from the right, of
-    X-Forwarded-For are believed. Every copy is asked each `probe_seconds` whether it takes requests.
+    X-Forwarded-For are believed. Every copy is asked each `probe_seconds` whether it takes requests. `web_folder` is
+    where the web app was built; without one it is not served here.
     """
 
     model_config = SettingsConfigDict(env_prefix="LMS_GATEWAY_")
@@ -34,6 +37,7 @@ class Settings(ProcessSettings):
     timeout_seconds: float = Field(15.0, gt=0, le=300)
     connect_timeout_seconds: float = Field(1.0, gt=0, le=30)
     probe_seconds: float = Field(0.5, gt=0, le=60)
+    web_folder: Path | None = None
     max_import_bytes: int = Field(8 * 1024 * 1024, ge=1024)
 
     @property

@@ -13,10 +13,11 @@ help: ## Show this list
 install: ## Install what is missing: uv, packages, Java, Maven, MariaDB, Redis
 	@scripts/bootstrap $(if $(MONITORING),--monitoring)
 
-install-tests: ## Install what the tests start besides: Prometheus, Alertmanager, exporters, wrk
+install-tests: ## Install what the tests start besides: Prometheus, Alertmanager, exporters, wrk, Chromium
 	@scripts/bootstrap --tests
 
 up: install ## Start everything (DETACH=1: and return; MONITORING=1: with Prometheus and Alertmanager); Ctrl-C stops it
+	@scripts/web build || echo "The web app is missing: \`scripts/web build\` makes it once npm can fetch its packages."
 	@$(RUN) lms up $(if $(DETACH),--detach) $(if $(MONITORING),--monitoring)
 
 down: ## Stop everything; the data stays
@@ -46,6 +47,7 @@ check: install ## Lint, format, types, import rules, spelling
 	$(RUN) mypy shared/src cli/src services/*/src examples scripts tests
 	$(RUN) lint-imports
 	$(RUN) codespell
+	scripts/web check
 
 test-containers: install ## Run the integration tests on containers, and docker compose
 	@scripts/test-containers
@@ -56,9 +58,10 @@ compose-secrets: install ## Make the secrets of `docker compose up --build`, onc
 new-service: install ## Make a service that works: NAME=…
 	@$(RUN) python scripts/new_service.py $(NAME)
 
-contracts: install ## Write shared/contracts and docs/asyncapi.json from the producers' models
+contracts: install ## Write shared/contracts, docs/asyncapi.json and the web app's types of the API from the models
 	@$(RUN) python scripts/contracts.py
 	@$(RUN) python scripts/asyncapi.py
+	@scripts/web types
 
 k8s: install ## Write the generated parts of k8s/
 	@$(RUN) python -m scripts.k8s

@@ -14,7 +14,9 @@ from scripts import services
 
 def generate() -> dict[str, Any]:
     """Return the document that the gateway gives when every service answers."""
-    return whole({one.name: document(f"LMS {one.name}", one.routers) for one in services.load() if one.routers})
+    documents = {one.name: document(f"LMS {one.name}", one.routers) for one in services.load() if one.routers}
+    own = documents.pop("gateway")
+    return whole(documents, own)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ SERVICES = ("directory", "requests", "balances", "approvals", "audit", "notifica
 STREAMS = ("notifications",)
 """Services with a process of their own for Faust, `<service>-streams`."""
 MONITORING = ("prometheus", "alertmanager", "mysql-exporter", "redis-exporter", "node-exporter", "blackbox-exporter")
+WEB = Path(__file__).parents[4] / "web" / "dist"
+"""Where `scripts/web build` leaves the web app."""
 GATEWAY_PORT = 8080
 ADMIN_EMAIL = "admin@demo.example"
 LOADER = "demo-loader"
@@ -356,6 +358,8 @@ class System:
                 f"LMS_GATEWAY_{one.upper()}_URL": ",".join(self.url_of(name) for name in self.programs_of(one))
                 for one in SCHEMAS
             }
+            if WEB.is_dir():
+                values["LMS_GATEWAY_WEB_FOLDER"] = str(WEB)
             values |= {"RATE_LIMIT_MAX_REQUESTS": "1000000", "LMS_GATEWAY_RATE_LIMIT_SIGNED_IN": "1000000"}
             return values
         values |= {

@@ -110,3 +110,10 @@ def test_what_a_consumer_would_trip_over_is_named(change: Any, told: str) -> Non
     current = json.loads(json.dumps(_RELEASED))
     change(current)
     assert told in compatibility.breaking_changes(_RELEASED, current)
+
+
+def test_the_web_app_knows_the_api_as_it_is(tmp_path: Path) -> None:
+    written = tmp_path / "schema.d.ts"
+    subprocess.run([ROOT / "scripts" / "web", "types", written], check=True, capture_output=True)
+    kept = ROOT / "web" / "src" / "api" / "schema.d.ts"
+    assert written.read_text() == kept.read_text(), "the API has changed; `make contracts` writes its types anew"

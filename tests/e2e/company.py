@@ -132,8 +132,9 @@ class Company:
         roles: tuple[str, ...] = ("employee",),
         location: str | None = None,
         schedule: str | None = None,
+        **more: str,
     ) -> Employee:
-        """Employ somebody."""
+        """Employ somebody; `more` are further fields, such as the password of somebody who signs in."""
         if not self._office:
             self._office = {
                 "department": self.do("POST", "/departments", body={"name": f"department {next(_numbers)}"})["id"],
@@ -144,7 +145,7 @@ class Company:
             "email": f"person-{next(_numbers)}-{time.time_ns()}@test.example", "given_name": "Test",
             "family_name": "Person", "department_id": self._office["department"],
             "location_id": location or self._office["location"], "manager_id": manager.id if manager else None,
-            "schedule_id": schedule or self._office["schedule"], "employed_from": since, "roles": list(roles),
+            "schedule_id": schedule or self._office["schedule"], "employed_from": since, "roles": list(roles), **more,
         }  # fmt: skip
         return Employee(self.do("POST", "/employees", body=body)["id"], roles)
 

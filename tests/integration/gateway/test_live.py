@@ -26,13 +26,13 @@ class Listener:
 
     def __init__(self, answer: httpx.Response) -> None:
         self.answer = answer
-        self._lines = answer.aiter_lines()
+        self.lines = answer.aiter_lines()
 
     async def next(self) -> tuple[str, Any]:
         """Return the next event; raises StopAsyncIteration when the stream has ended."""
         name, data = "", None
         while True:
-            line = await asyncio.wait_for(anext(self._lines), SOON)
+            line = await asyncio.wait_for(anext(self.lines), SOON)
             if line.startswith("event: "):
                 name = line.removeprefix("event: ")
             elif line.startswith("data: "):
@@ -111,7 +111,16 @@ async def test_a_stream_needs_a_token_and_ends_with_it(
             text = "".join([chunk async for chunk in answer.aiter_text()])
     assert refused.status_code == 401
     assert text.startswith("retry: 2000\nevent: ready\n")
-    assert ": still here" in text
+
+
+async def test_a_quiet_stream_says_that_it_is_still_there(
+    redis_url: str, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.1)
+    async with gateway(redis_url, upstream.url) as client, listening(client, somebody()) as listener:
+        async with asyncio.timeout(SOON):
+            while await anext(listener.lines) != ": still here":
+                continue
 
 
 async def test_one_person_has_so_many_streams_and_no_more(redis_url: str, upstream: Upstream) -> None:

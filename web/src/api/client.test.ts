@@ -63,7 +63,10 @@ test('a refused refresh ends the session, and one that the system could not do d
 
 test('a change carries the CSRF token, and a read does not', async () => {
   signedIn('token');
-  const asked = answering({ [ME]: { id: 'anna' }, 'POST /api/v1/notifications/read-all': new Response(null, { status: 204 }) });
+  const asked = answering({
+    [ME]: { id: 'anna' },
+    'POST /api/v1/notifications/read-all': new Response(null, { status: 204 }),
+  });
   await me();
   await ok(api.POST('/api/v1/notifications/read-all'));
   expect(asked.map((one) => one.headers.get('X-CSRF-Token'))).toEqual([null, 'token']);

@@ -19,7 +19,12 @@ test('whoever has the right password is in, and whoever has not is told so', asy
       document.cookie = 'lms_csrf=token';
       return json({ access_token: 't', expires_in: 900 });
     },
-    'GET /api/v1/me': { id: 'a', person: { given_name: 'Ada', family_name: 'M', email: 'a@x' }, roles: [], delegations: [] },
+    'GET /api/v1/me': {
+      id: 'a',
+      person: { given_name: 'Ada', family_name: 'M', email: 'a@x' },
+      roles: [],
+      delegations: [],
+    },
   });
   show(<Door />);
   const user = userEvent.setup();

@@ -91,9 +91,7 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def gateway(
-    redis_url: str, *urls: str, stopping: asyncio.Event | None = None, **given: Any
-) -> AsyncIterator[httpx.AsyncClient]:
+async def gateway(redis_url: str, *urls: str, stopping: Any = None, **given: Any) -> AsyncIterator[httpx.AsyncClient]:
     """Run a gateway whose every service is at `urls`; it is told to stop when `stopping` is set."""
     together = ",".join(urls)
     values = {

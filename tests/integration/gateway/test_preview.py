@@ -14,7 +14,7 @@ FOUND: dict[str, Any] = {
         {"date": "2026-05-04", "amount": {"minutes": 480, "days": "1.00"}, "scheduled_minutes": 450},
     ],
 }
-BALANCE = {"sufficient": True, "cause": None, "years": []}
+BALANCE: dict[str, Any] = {"sufficient": True, "cause": None, "years": []}
 
 
 def answering(status: int, content: Any) -> Any:

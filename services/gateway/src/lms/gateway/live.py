@@ -181,7 +181,7 @@ class Live:
                         if message is not None:
                             person = message["channel"].decode().removeprefix(_ALWAYS)
                             self._pass_on(person, RESOURCES.get(message["data"].decode(), frozenset()))
-            except (RedisError, OSError) as error:
+            except Exception as error:  # noqa: BLE001  # whatever ails Redis, pages look again by themselves
                 _log.warning("no hints: Redis is away", reason=type(error).__name__)
                 await asyncio.sleep(1.0)
             finally:

@@ -250,8 +250,11 @@ class _Lease:
     async def take(self) -> bool:
         async with self.database.transaction() as connection:
             for job in self.jobs:
+                # Not IGNORE: its shared lock, made exclusive below, would deadlock with a holder who renews.
                 await connection.execute(
-                    upsert(job_leases).values(job=job, holder="", expires_at=func.now(6)).prefix_with("IGNORE")
+                    upsert(job_leases)
+                    .values(job=job, holder="", expires_at=func.now(6))
+                    .on_duplicate_key_update(job=job)
                 )
                 taken = await connection.execute(
                     text(

@@ -4,6 +4,66 @@
  */
 
 export interface paths {
+    "/admin/maintenance": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Maintenance
+         * @description Say whether LMS is in maintenance, and what is still in hand.
+         */
+        get: operations["get_maintenance_admin_maintenance_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/maintenance/disable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Disable Maintenance
+         * @description Take work again.
+         */
+        post: operations["disable_maintenance_admin_maintenance_disable_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/maintenance/enable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Enable Maintenance
+         * @description Refuse new work from now on; `Prefer: wait=N` answers when what is in hand is finished, or after N seconds.
+         */
+        post: operations["enable_maintenance_admin_maintenance_enable_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/accruals/run": {
         parameters: {
             query?: never;
@@ -36,6 +96,26 @@ export interface paths {
          * @description List the newest runs with their progress.
          */
         get: operations["get_runs_api_v1_accruals_runs_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/accruals/runs/{through}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Run
+         * @description Show how far the run through a date is.
+         */
+        get: operations["get_run_api_v1_accruals_runs__through__get"];
         put?: never;
         post?: never;
         delete?: never;
@@ -180,6 +260,28 @@ export interface paths {
          * @description Choose a password with an invitation; then sign in with it.
          */
         post: operations["post_accept_invitation_api_v1_auth_accept_invitation_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/act-for": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Post Act For
+         * @description Give a service account a token to act for a person, in the person's own roles. Outside production only.
+         *
+         *     Facts record the account as their actor, on behalf of the person.
+         */
+        post: operations["post_act_for_api_v1_auth_act_for_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1077,6 +1179,70 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/payroll/absences": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Absences
+         * @description List what is booked in a month, by employee and in the order in which it was told.
+         *
+         *     The lines of a closed month are final. Those of an open one may grow while its pages are read.
+         */
+        get: operations["get_absences_api_v1_payroll_absences_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/payroll/periods": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Periods
+         * @description List the months that are closed, and those behind them in which anything is booked.
+         */
+        get: operations["get_periods_api_v1_payroll_periods_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/payroll/periods/{period}/close": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Close Period
+         * @description Close a month that has begun; what is confirmed later for its days is booked in the next one.
+         *
+         *     Months are closed one after the other. A month that is closed stays as it is.
+         */
+        post: operations["close_period_api_v1_payroll_periods__period__close_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/policies": {
         parameters: {
             query?: never;
@@ -1273,6 +1439,14 @@ export interface components {
             end_part: "full" | "morning" | "afternoon";
             /** Request Id */
             request_id?: string | null;
+        };
+        /**
+         * ActForBody
+         * @description The person for whom a service account wants to act.
+         */
+        ActForBody: {
+            /** Employee Id */
+            employee_id: string;
         };
         /**
          * AdjustmentAnswer
@@ -1670,6 +1844,18 @@ export interface components {
             manager_id: string | null;
         };
         /**
+         * CopyAnswer
+         * @description A copy of the gateway: whether it knows already, and how many requests it has in hand from before.
+         */
+        CopyAnswer: {
+            /** Instance */
+            instance: string;
+            /** Informed */
+            informed: boolean;
+            /** Requests In Hand */
+            requests_in_hand: number;
+        };
+        /**
          * DayAnswer
          * @description One charged day.
          */
@@ -1923,6 +2109,22 @@ export interface components {
             version: number;
             /** History */
             history: components["schemas"]["HistoryEntry"][];
+        };
+        /**
+         * Enabling
+         * @description What callers are told meanwhile, and after how many seconds they should try again.
+         */
+        Enabling: {
+            /**
+             * Message
+             * @default
+             */
+            message?: string;
+            /**
+             * Retry After Seconds
+             * @default 120
+             */
+            retry_after_seconds?: number;
         };
         /**
          * EntryAnswer
@@ -2289,6 +2491,53 @@ export interface components {
             reason_visible_to?: string[];
         };
         /**
+         * LineAnswer
+         * @description A line as it stands on `leave.payroll.v1`; `sequence` is the version of the employee's stream there.
+         */
+        LineAnswer: {
+            /** Employee Id */
+            employee_id: string;
+            /** Sequence */
+            sequence: number;
+            /** Line */
+            line: number;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "confirmed" | "corrected" | "revoked";
+            /** Absence Id */
+            absence_id: string;
+            /** Revision */
+            revision: number;
+            /** Leave Type */
+            leave_type: string;
+            /**
+             * Date
+             * Format: date
+             */
+            date: string;
+            /**
+             * Part
+             * @enum {string}
+             */
+            part: "full" | "morning" | "afternoon";
+            /** Entitlement Minutes */
+            entitlement_minutes: number;
+            /** Scheduled Minutes */
+            scheduled_minutes: number;
+            /** Pay Code */
+            pay_code: string;
+            /** Paid */
+            paid: boolean;
+            /** Cost Centre */
+            cost_centre: string;
+            /** Period */
+            period: string;
+            /** Original Period */
+            original_period: string | null;
+        };
+        /**
          * LocationAnswer
          * @description A place of work.
          */
@@ -2358,6 +2607,26 @@ export interface components {
             policy_version: number | null;
             /** Recorded */
             recorded: boolean;
+        };
+        /**
+         * MaintenanceAnswer
+         * @description Whether LMS is in maintenance; `drained`: and no copy has a request in hand any more.
+         */
+        MaintenanceAnswer: {
+            /** Enabled */
+            enabled: boolean;
+            /** Drained */
+            drained: boolean;
+            /** Message */
+            message: string;
+            /** Retry After Seconds */
+            retry_after_seconds: number;
+            /** Since */
+            since: string | null;
+            /** By */
+            by: string | null;
+            /** Gateways */
+            gateways: components["schemas"]["CopyAnswer"][];
         };
         /**
          * MeAnswer
@@ -2882,10 +3151,24 @@ export interface components {
             /** Next Cursor */
             next_cursor?: string | null;
         };
+        /** Page[LineAnswer] */
+        Page_LineAnswer_: {
+            /** Items */
+            items: components["schemas"]["LineAnswer"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
         /** Page[LocationAnswer] */
         Page_LocationAnswer_: {
             /** Items */
             items: components["schemas"]["LocationAnswer"][];
+            /** Next Cursor */
+            next_cursor?: string | null;
+        };
+        /** Page[PeriodAnswer] */
+        Page_PeriodAnswer_: {
+            /** Items */
+            items: components["schemas"]["PeriodAnswer"][];
             /** Next Cursor */
             next_cursor?: string | null;
         };
@@ -2930,6 +3213,29 @@ export interface components {
             items: (components["schemas"]["EmployeeAnswer"] | components["schemas"]["ColleagueAnswer"])[];
             /** Next Cursor */
             next_cursor?: string | null;
+        };
+        /**
+         * PeriodAnswer
+         * @description A month, and what is booked in it: of a closed one that stays so.
+         */
+        PeriodAnswer: {
+            /** Period */
+            period: string;
+            /**
+             * State
+             * @enum {string}
+             */
+            state: "open" | "closed";
+            /** Line Count */
+            line_count: number;
+            /** Entitlement Minutes */
+            entitlement_minutes: number;
+            /** Scheduled Minutes */
+            scheduled_minutes: number;
+            /** Closed By */
+            closed_by?: string | null;
+            /** Closed At */
+            closed_at?: string | null;
         };
         /**
          * PersonAnswer
@@ -3261,6 +3567,8 @@ export interface components {
         /**
          * RecordAnswer
          * @description One fact as it was recorded. What is sealed stays sealed; `leaf` and `root` are its hash and the tree head.
+         *
+         *     `actor` is who really acted; `on_behalf_of` is the person for whom a service account did.
          */
         RecordAnswer: {
             /** Position */
@@ -3269,6 +3577,8 @@ export interface components {
             at: string;
             /** Actor */
             actor: string | null;
+            /** On Behalf Of */
+            on_behalf_of: string | null;
             /** Type */
             type: string;
             /** Source */
@@ -3631,6 +3941,130 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    get_maintenance_admin_maintenance_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MaintenanceAnswer"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    disable_maintenance_admin_maintenance_disable_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MaintenanceAnswer"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    enable_maintenance_admin_maintenance_enable_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["Enabling"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MaintenanceAnswer"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     post_run_api_v1_accruals_run_post: {
         parameters: {
             query?: never;
@@ -3699,6 +4133,51 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_RunAnswer_"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_run_api_v1_accruals_runs__through__get: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description From the answer to a command: wait until its effect shows here */
+                "consistency-token"?: string | null;
+            };
+            path: {
+                through: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunAnswer"];
                 };
             };
             /** @description Refused */
@@ -4029,6 +4508,50 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["InvitationAccepted"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    post_act_for_api_v1_auth_act_for_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ActForBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenAnswer"];
                 };
             };
             /** @description Refused */
@@ -6601,6 +7124,149 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_absences_api_v1_payroll_absences_get: {
+        parameters: {
+            query: {
+                /** @description A month, such as `2026-07` */
+                period: string;
+                employee_id?: string | null;
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: {
+                /** @description From the answer to a command: wait until its effect shows here */
+                "consistency-token"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_LineAnswer_"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_periods_api_v1_payroll_periods_get: {
+        parameters: {
+            query?: {
+                limit?: number;
+                cursor?: string | null;
+            };
+            header?: {
+                /** @description From the answer to a command: wait until its effect shows here */
+                "consistency-token"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_PeriodAnswer_"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": unknown;
+                    "application/json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    close_period_api_v1_payroll_periods__period__close_post: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description A repeated request with the same key has no second effect */
+                "idempotency-key"?: string | null;
+                /** @description `wait=N` waits up to N seconds for later steps to settle */
+                prefer?: string | null;
+            };
+            path: {
+                /** @description A month, such as `2026-07` */
+                period: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PeriodAnswer"];
+                };
             };
             /** @description Refused */
             "4XX": {

@@ -153,8 +153,11 @@ class Relay:
                     self._renew_at = renew_at
                     return True
                 self._lost()
+            # Not IGNORE: its shared lock, made exclusive below, would deadlock with a holder who publishes.
             await connection.execute(
-                upsert(relay_lease).values(id=1, holder="", epoch=0, expires_at=func.now(6)).prefix_with("IGNORE")
+                upsert(relay_lease)
+                .values(id=1, holder="", epoch=0, expires_at=func.now(6))
+                .on_duplicate_key_update(id=1)
             )
             taken = await connection.execute(
                 text(

@@ -322,8 +322,9 @@ class Runtime(Process):
 
     async def _take_job(self, job: str, holder: str, seconds: int) -> bool:
         async with self.database.transaction() as connection:
+            # Not IGNORE: its shared lock, made exclusive below, would deadlock with a holder who gives it back.
             await connection.execute(
-                upsert(job_leases).values(job=job, holder="", expires_at=func.now(6)).prefix_with("IGNORE")
+                upsert(job_leases).values(job=job, holder="", expires_at=func.now(6)).on_duplicate_key_update(job=job)
             )
             taken = await connection.execute(
                 text(

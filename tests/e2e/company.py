@@ -49,10 +49,11 @@ class Company:
     """
 
     client: httpx.Client
-    token: str
+    secret: str
     redis_url: str = ""
     _office: dict[str, str] = field(default_factory=dict)
     _tokens: dict[str, tuple[float, str]] = field(default_factory=dict)
+    _own: tuple[float, str] = (0.0, "")
 
     @classmethod
     def of(cls, system: System) -> "Company":
@@ -64,14 +65,28 @@ class Company:
     @classmethod
     def at(cls, url: str, secret: str) -> "Company":
         """Return the company behind a gateway, signed in with the service account that may act for others."""
-        client = httpx.Client(base_url=url, timeout=30)
-        body = {"client_id": LOADER, "client_secret": secret}
+        company = cls(httpx.Client(base_url=url, timeout=30), secret)
+        assert company.token
+        return company
+
+    @property
+    def token(self) -> str:
+        """A token of the service account; a long session needs several."""
+        until, token = self._own
+        if time.monotonic() >= until:
+            answer = self._signed_in()
+            self._own = (time.monotonic() + answer["expires_in"] / 2, answer["access_token"])
+            token = self._own[1]
+        return token
+
+    def _signed_in(self) -> Any:
+        body = {"client_id": LOADER, "client_secret": self.secret}
         until = time.monotonic() + DEADLINE
-        while not (answer := client.post("/api/v1/auth/token", json=body)).is_success:
+        while not (answer := self.client.post("/api/v1/auth/token", json=body)).is_success:
             assert answer.status_code >= 500, f"no token for the loader: {answer.text}"
             assert time.monotonic() < until, f"still no token for the loader: {answer.text}"
             time.sleep(0.2)
-        return cls(client, answer.json()["access_token"])
+        return answer.json()
 
     # Calls --------------------------------------------------------------------------------------------------------
 

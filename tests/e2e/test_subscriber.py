@@ -25,7 +25,6 @@ from tests.faults import invariants
 from lms.cli.system import System
 
 TOPIC = "leave.payroll.v1"
-PAT = Employee("pat", ("employee", "payroll"))
 ASYNCAPI: dict[str, Any] = json.loads((Path(__file__).parents[2] / "docs/asyncapi.json").read_text(encoding="utf-8"))
 PART_TIME = [{"morning_minutes": 192, "afternoon_minutes": 192}] * 4 + [
     {"morning_minutes": 0, "afternoon_minutes": 0}
@@ -88,13 +87,19 @@ def subscriber(system: System, tmp_path: Path) -> Iterator[Subscriber]:
     made.close()
 
 
-def close_through(company: Company, last: str) -> None:
+@pytest.fixture(scope="module")
+def pat(company: Company) -> Employee:
+    """Somebody of payroll."""
+    return company.hire(roles=("employee", "payroll"))
+
+
+def close_through(company: Company, pat: Employee, last: str) -> None:
     """Close every month up to one that nobody has closed yet, from the first in which anything is booked."""
-    items = company.do("GET", "/payroll/periods?limit=200", PAT)["items"]
+    items = company.do("GET", "/payroll/periods?limit=200", pat)["items"]
     closed = [one["period"] for one in items if one["state"] == "closed"]
     period = _next(closed[-1]) if closed else min(one["period"] for one in items)
     while period <= last:
-        assert company.do("POST", f"/payroll/periods/{period}/close", PAT)["state"] == "closed"
+        assert company.do("POST", f"/payroll/periods/{period}/close", pat)["state"] == "closed"
         period = _next(period)
 
 
@@ -216,7 +221,7 @@ class Story:
 
 
 async def test_the_files_of_a_subscriber_equal_the_debits_of_the_balances(
-    system: System, company: Company, subscriber: Subscriber, tmp_path: Path
+    system: System, company: Company, pat: Employee, subscriber: Subscriber, tmp_path: Path
 ) -> None:
     company.set_clock("2026-05-11")
     story = await asyncio.to_thread(Story, company)
@@ -224,13 +229,13 @@ async def test_the_files_of_a_subscriber_equal_the_debits_of_the_balances(
     await asyncio.to_thread(story.june_and_july)
     subscriber.kill()
     company.set_clock("2026-08-10")
-    await asyncio.to_thread(close_through, company, "2026-07")
+    await asyncio.to_thread(close_through, company, pat, "2026-07")
     subscriber.start()
     await asyncio.to_thread(story.after_the_close_of_july)
     await deliver_again(system)
     subscriber.kill()
     subscriber.start()
-    await asyncio.to_thread(close_through, company, "2026-08")
+    await asyncio.to_thread(close_through, company, pat, "2026-08")
     await invariants.at_rest(system)
     await asyncio.to_thread(eventually, lambda: "2026-08" in subscriber.files(), "the subscriber writes no August")
     subscriber.kill()
@@ -311,20 +316,20 @@ async def test_what_stands_on_the_topic_is_what_the_asyncapi_document_says(syste
             jsonschema.Draft202012Validator(whole).validate(value)
 
 
-def test_the_same_lines_can_be_pulled(company: Company) -> None:
+def test_the_same_lines_can_be_pulled(company: Company, pat: Employee) -> None:
     """The months that the first test has closed, through the gateway."""
-    months = {one["period"]: one for one in company.do("GET", "/payroll/periods?limit=200", PAT)["items"]}
+    months = {one["period"]: one for one in company.do("GET", "/payroll/periods?limit=200", pat)["items"]}
     assert months["2026-07"]["state"] == "closed"
     pulled: list[Any] = []
     cursor = ""
     while True:
-        page = company.do("GET", f"/payroll/absences?period=2026-07&limit=5{cursor}", PAT)
+        page = company.do("GET", f"/payroll/absences?period=2026-07&limit=5{cursor}", pat)
         pulled += page["items"]
         if page["next_cursor"] is None:
             break
         cursor = f"&cursor={page['next_cursor']}"
     assert len(pulled) == months["2026-07"]["line_count"] > 5
     assert sum(one["entitlement_minutes"] for one in pulled) == months["2026-07"]["entitlement_minutes"]
-    for who in (Employee("anybody"), Employee("hr", ("employee", "hr"))):
+    for who in (company.hire(), company.hire(roles=("employee", "hr"))):
         refused = company.call("GET", "/payroll/absences?period=2026-07", who)
         assert (refused.status_code, refused.headers["Content-Type"]) == (403, "application/problem+json")

@@ -52,7 +52,7 @@ export function SessionProvider({ children }: { children: ReactNode }) {
       await ok(api.POST('/api/v1/auth/login', { body: { email, password, return_refresh_token: false } }));
       setExpired(false);
       client.removeQueries({ predicate: (query) => query.queryKey[0] !== 'me' });
-      await client.query({ queryKey: ['me'], queryFn: whoAmI });
+      await client.query({ queryKey: ['me'], queryFn: whoAmI, staleTime: 0 });
     },
     [client],
   );

@@ -93,7 +93,11 @@ function BalanceCard({ balance, onExplain }: { balance: Balance; onExplain: () =
               <Typography component="dt" variant="body2" color="textSecondary">
                 {label}
               </Typography>
-              <Typography component="dd" variant="body2" sx={{ m: 0, textAlign: 'right', fontVariantNumeric: 'tabular-nums' }}>
+              <Typography
+                component="dd"
+                variant="body2"
+                sx={{ m: 0, textAlign: 'right', fontVariantNumeric: 'tabular-nums' }}
+              >
                 <AmountText amount={amount} leaveType={balance.leave_type} />
               </Typography>
             </Box>

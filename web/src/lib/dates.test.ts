@@ -1,4 +1,13 @@
-import { asDate, asDay, daysOfMonth, daysUntil, firstOfMonth, formatDay, formatPeriod, plusDays } from './dates';
+import {
+  asDate,
+  asDay,
+  daysOfMonth,
+  daysUntil,
+  firstOfMonth,
+  formatDay,
+  formatPeriod,
+  plusDays,
+} from './dates';
 
 const ZONES = ['Pacific/Kiritimati', 'Pacific/Honolulu', 'America/Sao_Paulo', 'Europe/Paris', 'UTC'];
 

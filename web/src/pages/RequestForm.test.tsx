@@ -41,13 +41,24 @@ const PREVIEW = {
   balance: {
     sufficient: false,
     cause: 'balance',
-    years: [{ entitlement_year: 2026, as_of: '2026-03-06', available: { minutes: 960, days: '2.00' }, remaining: { minutes: -1440, days: '-3.00' } }],
+    years: [
+      {
+        entitlement_year: 2026,
+        as_of: '2026-03-06',
+        available: { minutes: 960, days: '2.00' },
+        remaining: { minutes: -1440, days: '-3.00' },
+      },
+    ],
   },
 };
 
 describe('what a draft asks for', () => {
   test('a period has parts at its ends', () => {
-    expect(bodyOf(DRAFT, 'half-day')).toMatchObject({ start_part: 'afternoon', end_part: 'morning', from_time: null });
+    expect(bodyOf(DRAFT, 'half-day')).toMatchObject({
+      start_part: 'afternoon',
+      end_part: 'morning',
+      from_time: null,
+    });
   });
 
   test('a single day has one part', () => {
@@ -78,7 +89,8 @@ test('the form shows what the request would cost and break, and each refusal at 
     'GET /api/v1/leave-types': { items: [TYPE], next_cursor: null },
     'GET /api/v1/balances': { items: [], today: '2026-03-01' },
     'POST /api/v1/leave-requests/preview': PREVIEW,
-    'POST /api/v1/leave-requests': () => problem(422, 'notice', [{ pointer: '/start_date', detail: 'is too soon' }]),
+    'POST /api/v1/leave-requests': () =>
+      problem(422, 'notice', [{ pointer: '/start_date', detail: 'is too soon' }]),
     'GET /api/v1/me': () => json({}),
   });
   show(<NewRequest />);

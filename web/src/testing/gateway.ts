@@ -11,8 +11,15 @@ export function json(body: unknown, status = 200, headers: Record<string, string
 }
 
 /** Return a refusal of the API. */
-export function problem(status: number, code: string, errors: { pointer: string; detail: string }[] = []): Response {
-  return json({ type: 'about:blank', title: code, status, detail: `Refused: ${code}.`, code, errors }, status);
+export function problem(
+  status: number,
+  code: string,
+  errors: { pointer: string; detail: string }[] = [],
+): Response {
+  return json(
+    { type: 'about:blank', title: code, status, detail: `Refused: ${code}.`, code, errors },
+    status,
+  );
 }
 
 /**

@@ -154,8 +154,16 @@ function CaseCard({ found, chosen, onChoose, onDecide }: CardProps) {
             <AmountText amount={found.amount} leaveType={found.leave_type} />
           </Typography>
           <Stack direction="row" sx={{ gap: 1, mt: 0.5, flexWrap: 'wrap', alignItems: 'center' }}>
-            {found.kind === 'cancellation' && <Chip size="small" color="warning" variant="outlined" label={t('approvals.cancellation')} />}
-            {found.revision > 1 && <Chip size="small" variant="outlined" label={t('approvals.revision', { revision: found.revision })} />}
+            {found.kind === 'cancellation' && (
+              <Chip size="small" color="warning" variant="outlined" label={t('approvals.cancellation')} />
+            )}
+            {found.revision > 1 && (
+              <Chip
+                size="small"
+                variant="outlined"
+                label={t('approvals.revision', { revision: found.revision })}
+              />
+            )}
             {found.on_behalf_of && (
               <Typography variant="body2" color="textSecondary">
                 {t('approvals.for')} <PersonName id={found.on_behalf_of} />
@@ -239,7 +247,15 @@ function Details({ found }: { found: Case }) {
   );
 }
 
-function DecideDialog({ deciding, onClose, onDone }: { deciding: Deciding; onClose: () => void; onDone: () => void }) {
+function DecideDialog({
+  deciding,
+  onClose,
+  onDone,
+}: {
+  deciding: Deciding;
+  onClose: () => void;
+  onDone: () => void;
+}) {
   const { t } = useTranslation();
   const client = useQueryClient();
   const say = useSay();
@@ -267,7 +283,9 @@ function DecideDialog({ deciding, onClose, onDone }: { deciding: Deciding; onClo
         say(t(rejects ? 'decide.rejected' : 'decide.approved', { count: outcome.items.length }));
       } else {
         const first = refused[0];
-        const why = t(`problem.${first?.code ?? ''}` as 'problem.stale-revision', { defaultValue: first?.detail ?? '' });
+        const why = t(`problem.${first?.code ?? ''}` as 'problem.stale-revision', {
+          defaultValue: first?.detail ?? '',
+        });
         say(t('decide.partly', { count: refused.length, why }), 'warning');
       }
       void client.invalidateQueries({ queryKey: ['approvals'] });
@@ -275,7 +293,9 @@ function DecideDialog({ deciding, onClose, onDone }: { deciding: Deciding; onClo
       onDone();
     },
   });
-  const title = rejects ? t('decide.rejectTitle', { count: cases.length }) : t('decide.approveTitle', { count: cases.length });
+  const title = rejects
+    ? t('decide.rejectTitle', { count: cases.length })
+    : t('decide.approveTitle', { count: cases.length });
   return (
     <Confirm
       title={title}
@@ -328,7 +348,11 @@ export function Decided() {
     <>
       <Stack component="ul" sx={{ listStyle: 'none', m: 0, p: 0, gap: 1 }}>
         {cases.map((one) => (
-          <Card component="li" key={keyOf(one)} sx={{ px: 2, py: 1.5, display: 'flex', gap: 2, justifyContent: 'space-between' }}>
+          <Card
+            component="li"
+            key={keyOf(one)}
+            sx={{ px: 2, py: 1.5, display: 'flex', gap: 2, justifyContent: 'space-between' }}
+          >
             <div>
               <Link component={RouterLink} to={`/requests/${one.request_id}`} sx={{ fontWeight: 600 }}>
                 <PersonName id={one.employee_id} />

@@ -28,7 +28,9 @@ export function StandIns() {
   const isManager = useHasRole('manager');
   const found = useQuery(delegations);
   return (
-    <Box sx={{ display: 'grid', gap: 3, gridTemplateColumns: { xs: '1fr', md: '3fr 2fr' }, alignItems: 'start' }}>
+    <Box
+      sx={{ display: 'grid', gap: 3, gridTemplateColumns: { xs: '1fr', md: '3fr 2fr' }, alignItems: 'start' }}
+    >
       <Section title={t('standIns.current')}>
         {found.error && <Trouble error={found.error} onRetry={found.refetch} />}
         {found.isPending && <Skeleton variant="rounded" height={70} />}
@@ -54,7 +56,9 @@ function DelegationCard({ delegation }: { delegation: Delegation }) {
   const ending = useMutation({
     mutationFn: () =>
       ok(
-        api.DELETE('/api/v1/delegations/{delegation_id}', { params: { path: { delegation_id: delegation.id } } }),
+        api.DELETE('/api/v1/delegations/{delegation_id}', {
+          params: { path: { delegation_id: delegation.id } },
+        }),
       ),
     onSuccess: () => client.invalidateQueries({ queryKey: ['delegations'] }),
   });

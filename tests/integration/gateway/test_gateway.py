@@ -4,6 +4,7 @@ import asyncio
 import time
 import uuid
 
+import httpx
 import orjson
 import pytest
 from starlette.types import Scope, Send
@@ -191,6 +192,13 @@ async def test_the_document_docs_and_probes_are_answered_here(redis_url: str, up
     assert preflight.headers["access-control-allow-origin"] == "https://lms.example"
 
 
+async def _told(client: httpx.AsyncClient, sample: str) -> None:
+    """Wait until the gateway's figures say something."""
+    async with asyncio.timeout(30):
+        while sample not in (await client.get("/metrics")).text:  # noqa: ASYNC110  # told by a gauge
+            await asyncio.sleep(0.02)
+
+
 async def test_a_copy_that_says_it_is_not_ready_gets_no_more_requests(redis_url: str) -> None:
     async with (
         serving(Upstream()) as leaving,
@@ -202,16 +210,14 @@ async def test_a_copy_that_says_it_is_not_ready_gets_no_more_requests(redis_url:
         assert leaving.got
         assert staying.got
         leaving.ready = False
-        ready = 'gateway_ready_copies{service="directory"}'
-        while f"{ready} 1.0" not in (await client.get("/metrics")).text:  # noqa: ASYNC110  # told by a gauge
-            await asyncio.sleep(0.02)
+        ready = 'gateway_ready_copies{upstream="directory"}'
+        await _told(client, f"{ready} 1.0")
         before = len(leaving.got)
         for _ in range(6):
             assert (await client.get("/api/v1/me", headers=bearer())).status_code == 200
         assert len(leaving.got) == before
         staying.ready = False
-        while f"{ready} 0.0" not in (await client.get("/metrics")).text:  # noqa: ASYNC110  # told by a gauge
-            await asyncio.sleep(0.02)
+        await _told(client, f"{ready} 0.0")
         assert (await client.get("/api/v1/me", headers=bearer())).status_code == 200, "better an unready copy than none"
 
 

@@ -369,7 +369,7 @@ async def test_an_event_whose_handler_lacks_a_fact_is_held_until_the_handler_fin
     [
         ("not json", "The value is not JSON"),
         ('{"account": "a"}', "account.deposited does not have the fields that count reads: minutes"),
-        ('{"account": "a", "minutes": -1}', "ValueError: a negative deposit"),
+        ('{"account": "a", "minutes": -1}', "ValueError at test_consumer.py"),  # its text might name somebody
     ],
 )
 async def test_poison_parks_its_key_and_the_rest_flows(world: World, payload: str, told: str) -> None:

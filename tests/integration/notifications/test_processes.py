@@ -211,8 +211,8 @@ async def test_the_streams_remind_once_however_often_they_look_and_stop_when_tol
     await eventually(digest, "the digest did not come")
     for process in streams:
         process.send_signal(signal.SIGTERM)
-    for process in streams:
-        assert await asyncio.wait_for(process.wait(), 5) == 0
+    for process in streams:  # five seconds where they have the machine to themselves; the second may still be joining
+        assert await asyncio.wait_for(process.wait(), 30) == 0
     away = await world.start("streams", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:9")
     assert await asyncio.wait_for(away.wait(), 30) == 1, "it gives up, for its supervisor to start it anew"
     subjects = [one.subject for one in world.sink.mails(address(approver))]

@@ -51,6 +51,7 @@ async def browser(system: System) -> AsyncIterator[Browser]:
 
 @pytest.fixture(scope="module")
 def team(company: Company) -> Team:
+    company.set_clock("2026-03-02")
     slug = company.leave_type(name="Holiday leave", colour="#2e7d32")
     company.policy(slug, 20, "2025-01-01")
     emails: dict[str, str] = {}

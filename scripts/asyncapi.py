@@ -315,6 +315,10 @@ _OPTIONAL_HEADERS = {
         "The person or service account who asked for it; absent where LMS acted by itself.",
         "019306a0-0000-7000-8000-000000000002",
     ),
+    "ce_onbehalfof": _header(
+        "The person for whom the service account `ce_actor` acted; only outside production.",
+        "019306a0-0000-7000-8000-000000000003",
+    ),
     "traceparent": _header("The W3C trace.", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
     "ce_prerequisites": _header(
         "JSON: the foreign facts (topic, stream, version) that this one rests on.",

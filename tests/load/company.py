@@ -17,7 +17,6 @@ import pymysql
 from tests.load.measure import Figure
 from tests.load.page import table, with_company
 
-from lms.cli.home import Home
 from lms.cli.servers import SCHEMAS
 from lms.cli.system import System
 
@@ -26,9 +25,7 @@ _VIEWS = ("directory", "requests", "balances", "approvals", "notifications")
 
 def write(home: Path, page: Path) -> None:
     """Measure, and write the section of the page. Exits with 1 when something is not in order."""
-    system = System(home)
-    system.home = Home.at(home, attached=True)
-    system.configure()
+    system = System.running(home)
     figures = [*_sizes(system), *_times(home)]
     loaded = os.environ.get("LMS_COMPANY_LOADED")
     if loaded:
@@ -84,7 +81,7 @@ def _timed(name: str, home: Path, *arguments: str) -> Figure:
 def _count(system: System, service: str, query: str) -> float:
     user = f"lms_{service}"
     connection = pymysql.connect(
-        host="127.0.0.1", port=system.mysql.port, user=user, password=system.home.secret(f"mysql:{user}"), database=user
+        host="127.0.0.1", port=system.ports["mysql"], user=user, password=system.home.secret(f"mysql:{user}"), database=user
     )
     with connection, connection.cursor() as cursor:
         cursor.execute(query)

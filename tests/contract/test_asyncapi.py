@@ -108,7 +108,7 @@ def test_the_headers_are_those_that_the_kernel_writes(copies: int) -> None:
     envelope = Envelope(
         event_id="e", source="requests", type="absence.confirmed", schema_version=1, stream="absences-a", version=3,
         log_epoch=1, key="a", time=datetime.now(UTC), data={}, correlation_id="c", causation_id="c", traceparent="t",
-        actor="b", prerequisites=(Prerequisite("t", "s", 1),), copies=copies,
+        actor="b", on_behalf_of="p", prerequisites=(Prerequisite("t", "s", 1),), copies=copies,
     )  # fmt: skip
     headers = encode_headers(envelope)
     valid(MESSAGES["absence.confirmed.v1"]["headers"], headers)

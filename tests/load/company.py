@@ -81,8 +81,9 @@ def _timed(name: str, home: Path, *arguments: str) -> Figure:
 def _count(system: System, service: str, query: str) -> float:
     user = f"lms_{service}"
     connection = pymysql.connect(
-        host="127.0.0.1", port=system.ports["mysql"], user=user, password=system.home.secret(f"mysql:{user}"), database=user
-    )
+        host="127.0.0.1", port=system.ports["mysql"], database=user, user=user,
+        password=system.home.secret(f"mysql:{user}"),
+    )  # fmt: skip
     with connection, connection.cursor() as cursor:
         cursor.execute(query)
         found: Any = cursor.fetchone()

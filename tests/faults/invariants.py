@@ -119,8 +119,8 @@ async def _waiting(system: System) -> list[str]:
 
 async def check(system: System, *service: str) -> None:
     """Assert that `lms verify` finds nothing, in one service or in any."""
-    found = await asyncio.to_thread(verified, system, *service)
-    assert faults_of(found) == {}
+    faults = faults_of(await asyncio.to_thread(verified, system, *service))
+    assert faults == {}, faults
 
 
 def lms(system: System, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -31,7 +31,7 @@ from lms.kernel.event import Envelope
 from lms.kernel.ids import new_id
 from lms.kernel.kafka import Message, Producer
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 SOON = 90.0
 

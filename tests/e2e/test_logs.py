@@ -113,7 +113,7 @@ async def _break(system: System, company: Company) -> str:
     assert company
     key = new_id()
     envelope = Envelope(
-        event_id=new_id(), source="requests", type="leave.requested", schema_version=1, stream=f"leave-book-{key}",
+        event_id=new_id(), source="test", type="leave.requested", schema_version=1, stream=f"leave-book-{key}",
         version=1, log_epoch=1, key=key, time=datetime.now(UTC), data={}, correlation_id=key, causation_id=key,
     )  # fmt: skip
     producer = Producer(system.kafka.bootstrap_servers, client_id="test")

@@ -117,6 +117,18 @@ async def _waiting(system: System) -> list[str]:
     return pending
 
 
+def parked(system: System, key: str) -> list[tuple[str, str]]:
+    """Return the service and consumer of everybody who has parked a key."""
+    return [
+        (service, consumer)
+        for service in SCHEMAS
+        for (consumer,) in rows(
+            system,
+            f"SELECT consumer FROM lms_{service}.parked_keys WHERE key_ = '{key}'",  # noqa: S608  # our own
+        )
+    ]
+
+
 async def check(system: System, *service: str) -> None:
     """Assert that `lms verify` finds nothing, in one service or in any."""
     faults = faults_of(await asyncio.to_thread(verified, system, *service))

@@ -98,9 +98,10 @@ async def test_a_rebuild_under_load_changes_nothing_visible(system: System, comp
 
 
 def changed(before: dict[str, str], after: dict[str, str]) -> set[str]:
-    """Return the tables that differ, of the services that have views."""
+    """Return the tables that differ, of the services that have views; mails are no view, and go out meanwhile."""
     schemas = {f"lms_{service.name}" for service in WITH_VIEWS}
-    return {name for name in before if before[name] != after[name] and name.partition(".")[0] in schemas}
+    differing = {name for name in before if before[name] != after[name] and name.partition(".")[0] in schemas}
+    return differing - {"lms_notifications.mails"}
 
 
 def _count(company: Company, path: str) -> int:

@@ -47,9 +47,9 @@ from typing import Any, Protocol
 from aiokafka import ConsumerRecord, TopicPartition
 from pydantic import ValidationError
 from sqlalchemy import String, Table, delete, func, select, text, update
-from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lms.kernel import leases
 from lms.kernel.cloudevents import COPIES_HEADER, MalformedMessage, decode, is_further_copy
 from lms.kernel.consumer import Projector
 from lms.kernel.database import Database, is_transient
@@ -73,7 +73,6 @@ from lms.kernel.projection import (
 from lms.kernel.schema import (
     consumer_offsets,
     events,
-    job_leases,
     parked_events,
     skipped_events,
     view_generations,
@@ -250,20 +249,7 @@ class _Lease:
     async def take(self) -> bool:
         async with self.database.transaction() as connection:
             for job in self.jobs:
-                # Not IGNORE: its shared lock, made exclusive below, would deadlock with a holder who renews.
-                await connection.execute(
-                    upsert(job_leases)
-                    .values(job=job, holder="", expires_at=func.now(6))
-                    .on_duplicate_key_update(job=job)
-                )
-                taken = await connection.execute(
-                    text(
-                        "UPDATE job_leases SET holder = :holder, expires_at = NOW(6) + INTERVAL :seconds SECOND"
-                        " WHERE job = :job AND expires_at <= NOW(6)"
-                    ),
-                    {"job": job, "holder": self.holder, "seconds": LEASE_SECONDS},
-                )
-                if not taken.rowcount:
+                if not await leases.take(connection, job, self.holder, LEASE_SECONDS):
                     await connection.rollback()
                     return False
         return True
@@ -290,10 +276,7 @@ class _Lease:
     async def give_back(self) -> None:
         async with self.database.transaction() as connection:
             for job in self.jobs:
-                await connection.execute(
-                    text("UPDATE job_leases SET expires_at = NOW(6) WHERE job = :job AND holder = :holder"),
-                    {"job": job, "holder": self.holder},
-                )
+                await leases.give_back(connection, job, self.holder)
 
 
 @asynccontextmanager

@@ -28,11 +28,10 @@ import uvloop
 from aiokafka.errors import KafkaError
 from fastapi import APIRouter
 from redis.asyncio import Redis
-from sqlalchemy import func, text
-from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.exc import DBAPIError
 from starlette.types import ASGIApp
 
+from lms.kernel import leases
 from lms.kernel.cache import connect
 from lms.kernel.clock import BusinessClock
 from lms.kernel.consumer import Consumer, ConsumerRunner, dead_letter_topic
@@ -53,7 +52,6 @@ from lms.kernel.migrations import migrate
 from lms.kernel.outbox import Relay
 from lms.kernel.projection import Projection
 from lms.kernel.rebuild import Busy, NotAView, Progress, Unreadable, rebuild, views_of
-from lms.kernel.schema import job_leases
 from lms.kernel.server import HttpServer
 from lms.kernel.settings import BadSettings, KernelSettings, ProcessSettings, load
 from lms.kernel.tracing import BadTracing, shut_down
@@ -322,18 +320,7 @@ class Runtime(Process):
 
     async def _take_job(self, job: str, holder: str, seconds: int) -> bool:
         async with self.database.transaction() as connection:
-            # Not IGNORE: its shared lock, made exclusive below, would deadlock with a holder who gives it back.
-            await connection.execute(
-                upsert(job_leases).values(job=job, holder="", expires_at=func.now(6)).on_duplicate_key_update(job=job)
-            )
-            taken = await connection.execute(
-                text(
-                    "UPDATE job_leases SET holder = :holder, expires_at = NOW(6) + INTERVAL :seconds SECOND"
-                    " WHERE job = :job AND (expires_at <= NOW(6) OR holder = :holder)"
-                ),
-                {"job": job, "holder": holder, "seconds": seconds},
-            )
-            return bool(taken.rowcount)
+            return await leases.take(connection, job, holder, seconds)
 
     async def _keep_job(self, job: str, holder: str, seconds: int) -> None:
         while True:
@@ -343,10 +330,7 @@ class Runtime(Process):
 
     async def _give_job_back(self, job: str, holder: str) -> None:
         async with self.database.transaction() as connection:
-            await connection.execute(
-                text("UPDATE job_leases SET expires_at = NOW(6) WHERE job = :job AND holder = :holder"),
-                {"job": job, "holder": holder},
-            )
+            await leases.give_back(connection, job, holder)
 
 
 async def _close(*parts: Awaitable[Any]) -> None:

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -437,9 +438,13 @@ class ConsumerRunner:
         """Say whether anything waits for what an event changes here; else it may be gathered with others."""
         if self._record is not None:
             return False
+        return received.envelope is None or received.envelope.type in self._awaited
+
+    @cached_property
+    def _awaited(self) -> frozenset[str]:
+        """The types of the events that this consumer reads, and the reactors that wait for it."""
         waiting = [one for one in self._runtime.runners if one._waits_for == self.consumer.name]  # noqa: SLF001  # runners of one process know each other
-        envelope = received.envelope
-        return envelope is None or any(envelope.type in one._models for one in (self, *waiting))  # noqa: SLF001
+        return frozenset(name for one in (self, *waiting) for name in one._models)  # noqa: SLF001
 
     def _received(self, record: "ConsumerRecord[bytes, bytes]") -> Received:
         key = record.key.decode("utf-8", "replace") if record.key else f"{record.topic}/{record.partition}"

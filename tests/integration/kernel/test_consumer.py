@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+import psutil
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import BigInteger, Column, Integer, MetaData, SmallInteger, Table, create_engine, insert, select
@@ -238,6 +239,29 @@ async def test_copies_that_come_and_go_share_the_work_and_count_once(world: Worl
         await world.send(*(world.deposit(account, version, 1) for account in accounts))
     await world.caught_up(40 * 15)
     assert await world.totals() == dict.fromkeys(accounts, (15, 15))
+
+
+async def test_a_member_that_does_not_get_to_leave_its_group_in_time_closes_its_connections_all_the_same(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.start(counting(world))
+    await world.send(world.deposit("a", 1, 5))
+    await world.caught_up(1)
+    (member,) = world.running[0].runners
+    before = _connections_to(world.settings.kafka_bootstrap_servers)
+    monkeypatch.setattr("lms.kernel.consumer._LEAVE_SECONDS", 0.0001)
+    await member.stop()
+    left = _connections_to(world.settings.kafka_bootstrap_servers)
+    assert left == before - 2, "one to the broker, one to the group's coordinator"
+
+
+def _connections_to(servers: str) -> int:
+    """Return how many connections this process holds to a server (host:port)."""
+    port = int(servers.rpartition(":")[2])
+    return sum(
+        bool(one.raddr) and one.raddr.port == port and one.status == psutil.CONN_ESTABLISHED
+        for one in psutil.Process().net_connections("tcp")
+    )
 
 
 async def test_a_member_that_lost_its_partition_without_noticing_changes_nothing(world: World) -> None:

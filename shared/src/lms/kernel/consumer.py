@@ -94,7 +94,8 @@ STALL_SECONDS = 30.0
 """A consumer with lag whose position stands still for so long is rebuilt (aiokafka #1037, #847, #703)."""
 
 _FETCH_MS = 200
-_STOP_SECONDS = 2.0
+_LEAVE_SECONDS = 2.0
+_CLOSE_SECONDS = 0.5
 _ADVICE_SECONDS = 1.0
 
 _log = structlog.get_logger(__name__)
@@ -325,8 +326,7 @@ class ConsumerRunner:
         finally:
             advice.cancel()
             await asyncio.gather(advice, return_exceptions=True)
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(client.stop(), _STOP_SECONDS)
+            await _leave(client)
 
     async def assigned(self, client: AIOKafkaConsumer, partitions: Iterable[TopicPartition]) -> None:
         """Take partitions over: continue where the database says."""
@@ -903,6 +903,17 @@ class _Assignments(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Continue where the database says."""
         await self._runner.assigned(self._client, assigned)
+
+
+async def _leave(client: AIOKafkaConsumer) -> None:
+    """Leave the group and close the connections; whoever cannot leave in time just closes them."""
+    with contextlib.suppress(Exception):
+        await asyncio.wait_for(client.stop(), _LEAVE_SECONDS)
+        return
+    # A stop waits for the group, which may be forming anew. Cut short, it leaves fetches and connections behind.
+    for part in (client._fetcher, client._client):  # noqa: SLF001  # aiokafka has no other way
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(part.close(), _CLOSE_SECONDS)
 
 
 def _in_order(batches: Mapping[TopicPartition, Sequence[Received]]) -> list[Received]:

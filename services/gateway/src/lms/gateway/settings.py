@@ -1,5 +1,6 @@
 """What the gateway reads from the environment, besides what every process reads."""
 
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import Field
@@ -40,7 +41,7 @@ class Settings(ProcessSettings):
     web_folder: Path | None = None
     max_import_bytes: int = Field(8 * 1024 * 1024, ge=1024)
 
-    @property
+    @cached_property
     def upstreams(self) -> dict[str, tuple[str, ...]]:
         """The addresses of each service's copies."""
         urls = {
@@ -53,7 +54,7 @@ class Settings(ProcessSettings):
         }
         return {name: _listed(value, strip="/") for name, value in urls.items()}
 
-    @property
+    @cached_property
     def origins(self) -> frozenset[str]:
         """The origins whose pages may call the API."""
         return frozenset(_listed(self.cors_origin, strip="/"))

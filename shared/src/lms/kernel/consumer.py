@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -75,9 +75,10 @@ from lms.kernel.versions import Seen, Verdict, judge
 
 Model = type[Event] | type[ForeignEvent]
 Reaction = Callable[[UnitOfWork, Any, Envelope], Awaitable[None]]
+Fetched = Mapping[TopicPartition, Sequence["ConsumerRecord[bytes, bytes]"]]
 
 BATCH = 1000
-"""Messages fetched at once; a projector writes them in one transaction."""
+"""Messages worked on at once; a projector writes them in one transaction."""
 
 CONCURRENT_PARTITIONS = 8
 """Partitions that a reactor works on at a time; within one, order holds."""
@@ -93,7 +94,10 @@ recorder) are gathered, so that they are noted together and not each in a transa
 STALL_SECONDS = 30.0
 """A consumer with lag whose position stands still for so long is rebuilt (aiokafka #1037, #847, #703)."""
 
-_FETCH_MS = 200
+# How long the broker holds a fetch that finds nothing: each costs both sides a look at every partition, and until it is
+# answered a connection gives nothing else, such as the first messages of partitions that were just taken over.
+_HELD_MS = 2000
+_FETCH_MS = 500
 _LEAVE_SECONDS = 2.0
 _CLOSE_SECONDS = 0.5
 _ADVICE_SECONDS = 1.0
@@ -238,7 +242,7 @@ class ConsumerRunner:
         self._joined = False
         self._gathered: dict[TopicPartition, list[Received]] = {}
         self._gathered_since = 0.0
-        self._assignment = 0  # grows whenever partitions are taken over
+        self._assignment = 0  # grows whenever positions are read from the database
         self._session_task: asyncio.Task[None] | None = None
         self._last_progress = time.monotonic()
         self._projections = consumer.projections if isinstance(consumer, Projector) else ()
@@ -305,8 +309,9 @@ class ConsumerRunner:
             session_timeout_ms=10_000,
             heartbeat_interval_ms=2_000,
             max_poll_interval_ms=300_000,
-            fetch_max_bytes=16 * 1024 * 1024,
-            max_partition_fetch_bytes=4 * 1024 * 1024,
+            fetch_max_wait_ms=_HELD_MS,
+            fetch_max_bytes=4 * 1024 * 1024,
+            max_partition_fetch_bytes=1024 * 1024,
             metadata_max_age_ms=30_000,
         )
         client.subscribe(list(self.consumer.topics), listener=_Assignments(self, client))
@@ -317,9 +322,11 @@ class ConsumerRunner:
             self._last_progress = time.monotonic()
             while not self._stopping:
                 wait = _FETCH_MS if not self._gathered else int(LINGER_SECONDS * 1000)
-                records = await client.getmany(timeout_ms=wait, max_records=BATCH)
+                # All that was fetched: with a part left, aiokafka would fetch for the other partitions alone, and this
+                # one would wait until they have something.
+                records = await client.getmany(timeout_ms=wait)
                 if records or self._gathered:
-                    await self._work(client, records)
+                    await self._work_off(client, records)
                     self._last_progress = time.monotonic()
                 else:
                     self._watch(client)
@@ -397,9 +404,15 @@ class ConsumerRunner:
 
     # A fetch -------------------------------------------------------------------------------------------------------
 
-    async def _work(
-        self, client: AIOKafkaConsumer, records: Mapping[TopicPartition, Sequence[ConsumerRecord[bytes, bytes]]]
-    ) -> None:
+    async def _work_off(self, client: AIOKafkaConsumer, records: Fetched) -> None:
+        """Work on what was fetched, a BATCH at a time, for as long as it begins where this member stands."""
+        assignment = self._assignment
+        for part in _parts(records):
+            await self._work(client, part)
+            if self._stopping or assignment != self._assignment:
+                return
+
+    async def _work(self, client: AIOKafkaConsumer, records: Fetched) -> None:
         fetched = {
             one: [
                 self._received(record) for record in found if record.offset >= self._positions.get(one, record.offset)
@@ -429,6 +442,7 @@ class ConsumerRunner:
                     self._gathered = left
         except* Fenced:
             CONSUMER_FENCED.labels(self.consumer.name).inc()
+            self._assignment += 1
             held = [one for one in batches if one in client.assignment()]
             for one, offset in (await self._stored_offsets(held)).items():
                 self._positions[one] = offset
@@ -914,6 +928,14 @@ async def _leave(client: AIOKafkaConsumer) -> None:
     for part in (client._fetcher, client._client):  # noqa: SLF001  # aiokafka has no other way
         with contextlib.suppress(Exception):
             await asyncio.wait_for(part.close(), _CLOSE_SECONDS)
+
+
+def _parts(records: Fetched) -> Iterator[Fetched]:
+    """Give what was fetched in parts of about BATCH messages, each with its share of every partition; nothing once."""
+    share = max(1, BATCH // max(1, len(records)))
+    longest = max(map(len, records.values()), default=0)
+    for begin in range(0, max(1, longest), share):
+        yield {one: part for one, found in records.items() if (part := found[begin : begin + share])}
 
 
 def _in_order(batches: Mapping[TopicPartition, Sequence[Received]]) -> list[Received]:

@@ -67,7 +67,7 @@ async def test_a_rebuild_under_load_changes_nothing_visible(system: System, comp
 
     def look() -> int:
         looked = 0
-        while not stop.is_set():
+        while not stop.wait(0.2):
             for one in settled.people:
                 assert company.do("GET", f"/employees/{one.id}")["id"] == one.id
             for number, person in enumerate(settled.people):
@@ -79,7 +79,7 @@ async def test_a_rebuild_under_load_changes_nothing_visible(system: System, comp
         return looked
 
     def load() -> None:
-        while not stop.is_set():
+        while not stop.wait(0.5):  # rebuilds and verifications give way to whoever asks, and would never end
             Load.of(company, 2).run(6)
 
     looking, loading = asyncio.create_task(asyncio.to_thread(look)), asyncio.create_task(asyncio.to_thread(load))

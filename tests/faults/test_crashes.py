@@ -63,12 +63,12 @@ async def alone(system: System) -> AsyncIterator[Callable[[str, str], object]]:
     ("service", "failpoint"),
     [
         ("requests", "command.after-commit=kill@5"),
-        ("requests", "relay.after-publish=kill@4"),
+        pytest.param("requests", "relay.after-publish=kill@4", marks=pytest.mark.slow),
         ("requests", "consumer.before-commit=kill@6"),
         ("balances", "consumer.in-batch=kill@6"),
-        ("balances", "relay.after-read=kill@4"),
+        pytest.param("balances", "relay.after-read=kill@4", marks=pytest.mark.slow),
         ("approvals", "relay.after-publish=kill@4"),
-        ("approvals", "consumer.after-commit=kill@8"),
+        pytest.param("approvals", "consumer.after-commit=kill@8", marks=pytest.mark.slow),
     ],
 )
 async def test_a_service_killed_at_a_failpoint_loses_and_doubles_nothing(
@@ -104,7 +104,10 @@ async def all_know(system: System, load: Load, people: set[str]) -> None:
         assert all(known[one] == 1 for one in people), table
 
 
-@pytest.mark.parametrize("failpoint", ["command.after-commit=kill@5", "relay.after-publish=kill@3"])
+@pytest.mark.parametrize(
+    "failpoint",
+    ["command.after-commit=kill@5", pytest.param("relay.after-publish=kill@3", marks=pytest.mark.slow)],
+)
 async def test_the_directory_killed_at_a_failpoint_employs_everybody_once(
     system: System, company: Company, alone: Callable[..., object], tmp_path: Path, failpoint: str
 ) -> None:
@@ -120,7 +123,7 @@ async def test_the_directory_killed_at_a_failpoint_employs_everybody_once(
     await all_know(system, load, people)
 
 
-@pytest.mark.parametrize("service", ["directory", "gateway"])
+@pytest.mark.parametrize("service", [pytest.param("directory", marks=pytest.mark.slow), "gateway"])
 async def test_a_service_killed_at_any_moment_with_all_its_copies_loses_and_doubles_nothing(
     system: System, company: Company, service: str
 ) -> None:

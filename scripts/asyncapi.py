@@ -28,8 +28,10 @@ and `examples/payroll` is a subscriber to copy.
 **What you have seen.** Every fact belongs to a stream (`ce_stream`), in which versions (`ce_streamversion`) count from
 1 without gaps. A fact may come again, at whatever offset. Remember the last (`ce_logepoch`, `ce_streamversion`) of each
 stream, in the transaction of what you make of it: a fact whose pair is not above it was seen before. A version that is
-not the next one means that something is missing: stop. A higher epoch may begin again at an earlier version: LMS was
-restored to an earlier moment, and what you had seen of that version and after it never happened.
+not the next one means that something is missing: stop. A higher epoch than any before means that LMS was restored to an
+earlier moment and the topic was made anew: read every partition from its first offset again, where what you have seen
+is skipped, until `log.restored`. What you hold of a stream of that partition beyond the version that you met again in
+front of it never happened.
 
 **Order.** Within a stream, and so within a partition. Between topics there is none.
 
@@ -85,7 +87,10 @@ def document() -> dict[str, Any]:
     if unknown:
         raise LookupError(f"scripts/asyncapi.py: CHANNELS lacks {', '.join(unknown)}; say what is on it.")
     messages = {_name(schema): _message(schema) for schema in _contracts()}
-    on_topic = {topic: [_name(one) for one in _contracts() if one["x-topic"] == topic] for topic in CHANNELS}
+    on_topic = {
+        topic: [_name(one) for one in _contracts() if one["x-topic"] in {topic, contracts.EVERY_TOPIC}]
+        for topic in CHANNELS
+    }
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -127,7 +132,7 @@ def document() -> dict[str, Any]:
 
 
 def _contracts() -> Iterator[dict[str, Any]]:
-    for service, topic, model, example in contracts.published():
+    for service, topic, model, example in contracts.on_topics():
         yield {**contracts.contract(service, topic, model, example), "x-service": service}
 
 
@@ -229,6 +234,7 @@ def _read(consumer: Consumer, messages: list[str]) -> list[str]:
 
 def _message(schema: dict[str, Any]) -> dict[str, Any]:
     summary, _, description = inspect.cleandoc(schema["description"]).partition("\n\n")
+    source = {} if schema["x-service"] == contracts.KERNEL else {"ce_source": {"const": schema["x-service"]}}
     return {
         "name": schema["title"],
         "title": schema["title"],
@@ -242,7 +248,7 @@ def _message(schema: dict[str, Any]) -> dict[str, Any]:
                     "type": "object",
                     "properties": {
                         "ce_type": {"const": schema["title"]},
-                        "ce_source": {"const": schema["x-service"]},
+                        **source,
                         "ce_dataschema": {"const": _name(schema)},
                     },
                 },

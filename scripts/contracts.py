@@ -13,8 +13,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from lms.kernel.event import Event
+from lms.kernel.recovery import EXAMPLE as RESTORED
+from lms.kernel.recovery import Restored
 from scripts import services
 
+KERNEL = "kernel"
+"""Whose the contract is of a fact that every service publishes."""
+
+EVERY_TOPIC = "*"
 FOLDER = Path(__file__).parents[1] / "shared" / "contracts"
 
 
@@ -40,6 +46,12 @@ def published() -> Iterator[tuple[str, str, type[Event], Event]]:
                 yield service.name, topic, model, examples[model]
 
 
+def on_topics() -> Iterator[tuple[str, str, type[Event], Event]]:
+    """Yield what `published` yields, and the kernel's own fact, which is on every topic."""
+    yield from published()
+    yield KERNEL, EVERY_TOPIC, Restored, RESTORED
+
+
 def generate() -> dict[Path, str]:
     """Return the text of every contract by its path under `shared/contracts`."""
     return {
@@ -47,7 +59,7 @@ def generate() -> dict[Path, str]:
             contract(service, topic, model, example), indent=2, sort_keys=True, ensure_ascii=False
         )
         + "\n"
-        for service, topic, model, example in published()
+        for service, topic, model, example in on_topics()
     }
 
 

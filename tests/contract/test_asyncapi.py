@@ -92,6 +92,12 @@ def test_every_event_is_a_message_of_its_topic() -> None:
         assert DOCUMENT["channels"][topic]["messages"][name] == {"$ref": f"#/components/messages/{name}"}
 
 
+def test_the_fact_of_a_restore_is_a_message_of_every_topic_that_anybody_publishes_to() -> None:
+    published = {topic for service in services.load() for topic in service.publishes}
+    named = {topic for topic, one in DOCUMENT["channels"].items() if "log.restored.v1" in one["messages"]}
+    assert named == published
+
+
 @pytest.mark.parametrize("name", sorted(MESSAGES.keys() - {"dead-letter"}))
 def test_the_examples_are_valid_also_with_a_field_more(name: str) -> None:
     message = MESSAGES[name]

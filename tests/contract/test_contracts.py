@@ -9,6 +9,7 @@ import pytest
 from scripts import compatibility, contracts, services
 
 from lms.kernel.event import ForeignEvent
+from lms.kernel.recovery import Restored
 from lms.kernel.service import Service
 
 SERVICES = services.load()
@@ -45,6 +46,7 @@ def test_the_contract_files_are_what_the_models_say() -> None:
 
 def test_every_contract_file_belongs_to_an_event_that_the_code_knows() -> None:
     known = {(service.name, model.TYPE) for service in SERVICES for model in service.events}
+    known.add(("kernel", Restored.TYPE))
     for path in contracts.FOLDER.rglob("*.json"):
         assert (path.parent.name, path.name.rsplit(".v", 1)[0]) in known, f"{path} has no event any more."
 

@@ -33,7 +33,7 @@ from lms.kernel.execution import UnitOfWork
 from lms.kernel.ids import new_id
 from lms.kernel.kafka import Message, Producer, Topic, declare
 from lms.kernel.projection import Projection, Upsert, Write, live
-from lms.kernel.schema import consumer_offsets, log, metadata, name
+from lms.kernel.schema import consumer_offsets, consumer_versions, log, metadata, name
 from lms.kernel.service import Runtime, Service
 from lms.kernel.settings import KernelSettings, load
 
@@ -437,6 +437,35 @@ async def test_a_key_heals_by_retry_once_its_cause_is_mended(world: World) -> No
     assert await world.totals() == {"a": (3, 2)}
 
 
+@pytest.mark.parametrize("payload", ['{"account": "a"}', '{"account": "a", "minutes": -1}'])
+@pytest.mark.parametrize("kind", ["reactor", "recorder"])
+async def test_what_was_seen_or_given_up_is_old_when_the_topic_comes_again(
+    world: World, payload: str, kind: str
+) -> None:
+    messages = [world.deposit("a", 1, 1), world.deposit("a", 2, 0, payload=payload), world.deposit("a", 3, 3)]
+    consumer = counting(world) if kind == "reactor" else recording(world)
+    await world.start(consumer)
+    await world.send(*messages, *(world.deposit("b", one + 1, 1) for one in range(200)))
+    await world.caught_up(203, consumer.name)
+    if kind == "reactor":
+        assert [one.events for one in await world.parked()] == [2]
+        await world.send(messages[0])  # it was applied, so it does not queue up behind the parked ones
+        await world.caught_up(204)
+        assert [one.events for one in await world.parked()] == [2]
+        async with world.running[0].database.transaction() as connection:
+            await dead_letters.skip(connection, "count", "a")
+
+        async def healed() -> bool:
+            return not await world.parked()
+
+        await eventually(healed, "skipping did not heal the key")
+    before = await world.totals()
+    await world.send(*messages, *(world.deposit("b", one + 1, 1) for one in range(200)))
+    await world.caught_up(406, consumer.name)
+    assert await world.parked() == []
+    assert await world.totals() == before
+
+
 async def test_an_event_that_nobody_reads_is_passed_over_and_its_version_counts(world: World) -> None:
     await world.start(counting(world))
     await world.send(
@@ -456,6 +485,17 @@ async def test_after_a_restore_the_new_epoch_continues_where_the_restored_log_en
     )  # fmt: skip
     await world.caught_up(5)
     assert await world.totals() == {"a": (33, 4)}
+
+
+async def test_an_event_of_a_new_epoch_that_is_given_up_counts_as_seen_in_that_epoch(world: World) -> None:
+    await world.start(counting(world))
+    await world.send(world.deposit("a", 1, 1), world.deposit("a", 2, 2), world.deposit("a", 2, -1, epoch=2))
+    await world.caught_up(3)
+    async with world.running[0].database.transaction() as connection:
+        await dead_letters.skip(connection, "count", "a")
+    async with world.running[0].database.read() as connection:
+        seen = (await connection.execute(select(consumer_versions.c.log_epoch, consumer_versions.c.version))).all()
+    assert [tuple(one) for one in seen] == [(2, 2)]
 
 
 async def note(connection: AsyncConnection, received: Sequence[Received]) -> None:

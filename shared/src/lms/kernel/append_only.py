@@ -7,7 +7,7 @@ the next one starts anew behind it.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,25 @@ class AppendOnlyFile:
 
     def add(self, entry: Mapping[str, Any]) -> None:
         """Append an entry, and return once it cannot be lost with the process or the machine's power."""
-        if self._path is None:
+        self._append([entry])
+
+    def merge(self, entries: Iterable[Mapping[str, Any]]) -> None:
+        """Append those entries that are not in the file yet, each once."""
+        there = {json.dumps(one) for one in self.all()}
+        wanted = {json.dumps(one): one for one in entries}
+        self._append([one for text, one in wanted.items() if text not in there])
+
+    def _append(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        if self._path is None or not entries:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
+        with os.fdopen(descriptor, "ab", closefd=True) as file:
             size = os.fstat(descriptor).st_size
             torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-            os.write(descriptor, (("\n" if torn else "") + json.dumps(entry) + "\n").encode())
+            file.write(("\n" if torn else "").encode() + b"".join(f"{json.dumps(one)}\n".encode() for one in entries))
+            file.flush()
             os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
     def all(self) -> list[dict[str, Any]]:
         """Return every whole entry, in the order of adding."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -73,6 +73,7 @@ from lms.kernel.statements import Statement, together
 from lms.kernel.tracing import current_traceparent, exporting, record, span
 from lms.kernel.versions import Seen, Verdict, judge
 
+T = TypeVar("T")
 Model = type[Event] | type[ForeignEvent]
 Reaction = Callable[[UnitOfWork, Any, Envelope], Awaitable[None]]
 Fetched = Mapping[TopicPartition, Sequence["ConsumerRecord[bytes, bytes]"]]
@@ -90,6 +91,9 @@ POISON_WINDOW_SECONDS = 300
 LINGER_SECONDS = 0.05
 """How long events that change nothing which anybody waits for (those that a consumer does not read, and all events of a
 recorder) are gathered, so that they are noted together and not each in a transaction of its own."""
+
+CATCHING_UP = 20
+"""A partition's part of a batch that is at least so long is looked through for events seen before, to skip in runs."""
 
 STALL_SECONDS = 30.0
 """A consumer with lag whose position stands still for so long is rebuilt (aiokafka #1037, #847, #703)."""
@@ -517,7 +521,9 @@ class ConsumerRunner:
             new: list[Received] = []
             advanced: dict[str, Seen] = {}
             for one in batch:
-                if one.key in parked:
+                if self._was_seen(one, seen):
+                    CONSUMER_SKIPPED.labels(self.consumer.name).inc()
+                elif one.key in parked:
                     await park(connection, self.consumer.name, _parked(one))
                     self._wait()
                 elif one.envelope is None or one.fault is not None:
@@ -527,13 +533,11 @@ class ConsumerRunner:
                     if verdict is Verdict.GAP:
                         await self._park_gap(connection, one, seen.get(one.envelope.stream))
                         parked[one.key] = "gap"
-                    elif verdict is Verdict.APPLY:
+                    else:
                         seen[one.envelope.stream] = advanced[one.envelope.stream] = Seen.of(one.envelope)
                         new.append(one)
                         if one.fact is not None:
                             fresh.append((one.fact, one.envelope))
-                    else:
-                        CONSUMER_SKIPPED.labels(self.consumer.name).inc()
             await write_views(connection, self._projections, fresh)
             if self._record is not None and new:
                 await self._record(connection, new)
@@ -580,16 +584,24 @@ class ConsumerRunner:
         return {one: task.result() for one, task in reacting.items() if task.result()}
 
     async def _react_to_all(self, batch: Sequence[Received]) -> list[Received]:
-        """React to a partition's events in order; return those after the last one that is read, which only move on."""
+        """React to a partition's events in order; return those after the last one that is read, which only move on.
+
+        In a long batch also those that were seen before only move on, and all that do are moved past here.
+        """
         async with self._partitions_at_once:
+            catching_up = len(batch) >= CATCHING_UP
+            seen = await self._patiently(lambda: self._seen_now(batch)) if catching_up else {}
             unread: list[Received] = []
             for received in batch:
-                if received.fact is None and received.fault is None:
+                if (received.fact is None and received.fault is None) or self._was_seen(received, seen):
                     unread.append(received)
                     continue
                 await self._pass_over(unread)
                 unread = []
                 await self._react_to(received)
+            if catching_up:
+                await self._pass_over(unread)
+                unread = []
             return unread
 
     async def _pass_over(self, unread: Sequence[Received]) -> None:
@@ -624,7 +636,9 @@ class ConsumerRunner:
         wanted = self._wanted(received.topic, envelope)
         async with self._database.transaction() as connection:
             standing = await self._enter(connection, [received], wanted)
-            if standing.parked:
+            if self._was_seen(received, standing.seen):
+                CONSUMER_SKIPPED.labels(self.consumer.name).inc()
+            elif standing.parked:
                 await park(connection, self.consumer.name, _parked(received))
                 self._wait()
             else:
@@ -637,14 +651,10 @@ class ConsumerRunner:
     async def _handle(
         self, connection: AsyncConnection, received: Received, envelope: Envelope, standing: "_Standing"
     ) -> UnitOfWork | None:
-        """Let the handler react, unless the event is old (nothing), too new (park) or too early (hold)."""
+        """Let the handler react to an event that is not old, unless it is too new (park) or too early (hold)."""
         seen = standing.seen.get(envelope.stream)
-        verdict = self._judge(received, envelope, seen)
-        if verdict is Verdict.GAP:
+        if self._judge(received, envelope, seen) is Verdict.GAP:
             await self._park_gap(connection, received, seen)
-            return None
-        if verdict is Verdict.SKIP:
-            CONSUMER_SKIPPED.labels(self.consumer.name).inc()
             return None
         missing = standing.missing
         if missing is not None:
@@ -696,7 +706,7 @@ class ConsumerRunner:
 
     # Shared by both ------------------------------------------------------------------------------------------------
 
-    async def _patiently(self, work: Callable[[], Awaitable[None]]) -> None:
+    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do it, again and again while what stops it passes by itself."""
         pause = 0.005
         while True:
@@ -718,12 +728,18 @@ class ConsumerRunner:
             return Verdict.APPLY
         return judge(envelope, seen)
 
+    def _was_seen(self, received: Received, seen: Mapping[str, Seen]) -> bool:
+        """Say whether an event was applied or given up before; then it counts for nothing, parked key or not."""
+        envelope = received.envelope
+        return envelope is not None and self._judge(received, envelope, seen.get(envelope.stream)) is Verdict.SKIP
+
     async def _enter(
         self, connection: AsyncConnection, batch: Sequence[Received], wanted: Sequence[Waiting] = ()
     ) -> "_Standing":
         """Move the offset rows past the batch, and return what is known of its keys and streams, in one round trip.
 
-        Raises Fenced if an offset is not where this member left it.
+        The keys' rows are locked first: what a drain moves on shows. Raises Fenced if an offset is not where this
+        member left it.
         """
         ends: dict[TopicPartition, int] = {}
         starts: dict[TopicPartition, int] = {}
@@ -748,13 +764,19 @@ class ConsumerRunner:
             raise Fenced(f"{name}: another member has moved the offset")
         return _Standing(
             {row.key_: row.kind for row in parked.rows},
-            {row.stream: Seen(row.log_epoch, row.version) for row in seen.rows},
+            _seen_of(seen.rows),
             first_missing(wanted, known.rows),
         )
 
     def _moved(self, batch: Sequence[Received]) -> None:
         for one in batch:
             self._positions[TopicPartition(one.topic, one.partition)] = one.offset + 1
+
+    async def _seen_now(self, batch: Sequence[Received]) -> dict[str, Seen]:
+        """Return what was seen of a batch's streams; what says no later, in the transaction of the effect, decides."""
+        streams = {one.envelope.stream for one in batch if one.envelope is not None}
+        async with self._database.read() as connection:
+            return _seen_of(await _SEEN.rows(connection, consumer=self.consumer.name, streams=streams))
 
     async def _store_seen(self, connection: AsyncConnection, advanced: Mapping[str, Seen]) -> None:
         if advanced:
@@ -775,10 +797,12 @@ class ConsumerRunner:
         self._wait()
 
     async def _set_aside(self, received: Received, kind: Kind, reason: str) -> None:
-        """Park a poison event with its key, publish the dead letter, and move on."""
+        """Park a poison event with its key, publish the dead letter, and move on; one seen before is just old."""
         async with self._database.transaction() as connection:
             standing = await self._enter(connection, [received])
-            if standing.parked:
+            if old := self._was_seen(received, standing.seen):
+                CONSUMER_SKIPPED.labels(self.consumer.name).inc()
+            elif standing.parked:
                 await park(connection, self.consumer.name, _parked(received))
             else:
                 await park(connection, self.consumer.name, _parked(received), kind=kind, reason=reason)
@@ -788,6 +812,8 @@ class ConsumerRunner:
                 DLQ_MESSAGES.labels(self.consumer.name).inc()
             poisoned = await poisoned_since(connection, self.consumer.name, POISON_WINDOW_SECONDS)
         self._moved([received])
+        if old:
+            return
         self._runtime.executor.wake()
         _log.error(
             "an event is poison; its key is parked", consumer=self.consumer.name, topic=received.topic,
@@ -894,8 +920,7 @@ class ConsumerRunner:
             _SEEN.having(consumer=self.consumer.name, streams={envelope.stream}),
             known_of(self._waits_for or "", wanted),
         )
-        last = Seen(seen.rows[0].log_epoch, seen.rows[0].version) if seen.rows else None
-        verdict = self._judge(received, envelope, last)
+        verdict = self._judge(received, envelope, _seen_of(seen.rows).get(envelope.stream))
         if verdict is Verdict.SKIP:
             return True, None
         if verdict is Verdict.GAP or first_missing(wanted, known.rows) is not None:
@@ -936,6 +961,11 @@ def _parts(records: Fetched) -> Iterator[Fetched]:
     longest = max(map(len, records.values()), default=0)
     for begin in range(0, max(1, longest), share):
         yield {one: part for one, found in records.items() if (part := found[begin : begin + share])}
+
+
+def _seen_of(rows: Sequence[Any]) -> dict[str, Seen]:
+    """Return how far each stream was seen, of the rows of _SEEN."""
+    return {row.stream: Seen(row.log_epoch, row.version) for row in rows}
 
 
 def _in_order(batches: Mapping[TopicPartition, Sequence[Received]]) -> list[Received]:

@@ -10,13 +10,13 @@ The running consumer does the rest: it looks at released keys every few seconds 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.errors import NotFound
 from lms.kernel.parking import ParkedEvent, delete_parked, lock_key, parked_events_of, set_kind
-from lms.kernel.schema import consumer_versions, parked_events, parked_keys, skipped_events
+from lms.kernel.schema import consumer_versions, given_up_events, parked_events, parked_keys
 
 
 class NotParked(NotFound):
@@ -81,15 +81,20 @@ async def skip(connection: AsyncConnection, consumer: str, key: str) -> ParkedEv
         statement = upsert(consumer_versions).values(
             consumer=consumer, stream=stream, log_epoch=int(headers.get("ce_logepoch", "1")), version=int(version)
         )
+        seen, given_up = consumer_versions.c, statement.inserted
+        later = tuple_(given_up.log_epoch, given_up.version) > tuple_(seen.log_epoch, seen.version)
         await connection.execute(
             statement.on_duplicate_key_update(
-                version=func.greatest(consumer_versions.c.version, statement.inserted.version)
+                [  # in this order: the first looks at both columns as they were
+                    ("version", func.if_(later, given_up.version, seen.version)),
+                    ("log_epoch", func.greatest(seen.log_epoch, given_up.log_epoch)),
+                ]
             )
         )
-    await connection.execute(
-        upsert(skipped_events).prefix_with("IGNORE"),
-        {"consumer": consumer, "topic": first.topic, "partition_no": first.partition, "offset_": first.offset},
-    )
+    if "ce_id" in headers:
+        await connection.execute(
+            upsert(given_up_events).prefix_with("IGNORE"), {"consumer": consumer, "event_id": headers["ce_id"][:80]}
+        )
     await delete_parked(connection, first.position)
     await retry(connection, consumer, key)
     return first

@@ -294,31 +294,37 @@ class EventStore:
 
     def recorded(self, row: Any) -> Recorded:
         """Return a row of the event table as the event and envelope that it holds."""
+        envelope = self.envelope(row)
+        event = self.codec.decode(row.type, row.schema_version, envelope.data)
+        return Recorded(event, envelope, row.global_position)
+
+    def envelope(self, row: Any) -> Envelope:
+        """Return the envelope of a row of the event table, of whatever type and version the event is."""
         metadata = orjson.loads(row.metadata)
-        data = orjson.loads(row.data)
-        return Recorded(
-            event=self.codec.decode(row.type, row.schema_version, data),
-            envelope=Envelope(
-                event_id=row.event_id,
-                source=self.source,
-                type=row.type,
-                schema_version=row.schema_version,
-                stream=row.stream,
-                version=row.version,
-                log_epoch=row.log_epoch,
-                key=metadata["key"],
-                time=row.recorded_at.replace(tzinfo=UTC),
-                data=data,
-                correlation_id=metadata["correlation_id"],
-                causation_id=metadata["causation_id"],
-                traceparent=metadata.get("traceparent"),
-                actor=metadata.get("actor"),
-                on_behalf_of=metadata.get("on_behalf_of"),
-                prerequisites=tuple(Prerequisite(*one) for one in metadata.get("prerequisites", ())),
-                copies=metadata.get("copies", 1),
-            ),
-            global_position=row.global_position,
+        return Envelope(
+            event_id=row.event_id,
+            source=self.source,
+            type=row.type,
+            schema_version=row.schema_version,
+            stream=row.stream,
+            version=row.version,
+            log_epoch=row.log_epoch,
+            key=metadata["key"],
+            time=row.recorded_at.replace(tzinfo=UTC),
+            data=orjson.loads(row.data),
+            correlation_id=metadata["correlation_id"],
+            causation_id=metadata["causation_id"],
+            traceparent=metadata.get("traceparent"),
+            actor=metadata.get("actor"),
+            on_behalf_of=metadata.get("on_behalf_of"),
+            prerequisites=tuple(Prerequisite(*one) for one in metadata.get("prerequisites", ())),
+            copies=metadata.get("copies", 1),
         )
+
+
+def topic_of(row: Any) -> str:
+    """Return the topic that the event of a row goes to."""
+    return str(orjson.loads(row.metadata)["topic"])
 
 
 def stream_versions(recorded: Sequence[Recorded], topics: dict[str, str]) -> list[StreamVersion]:

@@ -32,6 +32,7 @@ _START_SECONDS = 10.0
 _STOP_SECONDS = 2.0
 _READ_SECONDS = 30.0
 _LOOK_SECONDS = 1.0
+_RECREATE_SECONDS = 60.0
 
 _log = structlog.get_logger(__name__)
 
@@ -42,6 +43,10 @@ class Gone(Exception):
 
 class WrongPartitions(Exception):
     """A topic exists with another number of partitions, and the order of its keys would break."""
+
+
+class NotDeleted(Exception):
+    """A topic that must be made anew is still there."""
 
 
 def connection(brokers: str) -> dict[str, Any]:
@@ -125,6 +130,34 @@ async def declare(bootstrap_servers: str, topics: Sequence[Topic], *, replicatio
     finally:
         with contextlib.suppress(Exception):
             await asyncio.wait_for(admin.close(), _STOP_SECONDS)
+
+
+async def recreate(bootstrap_servers: str, topics: Sequence[Topic]) -> None:
+    """Make topics anew: they are then there, and empty, with offsets from 0 on. Nobody may use them meanwhile.
+
+    What a topic held is gone for good. Raises NotDeleted when the broker does not part with one.
+    """
+    names = [topic.name for topic in topics]
+    until = time.monotonic() + _RECREATE_SECONDS
+    while used := sorted({one.topic for one, end in (await ends_of(bootstrap_servers, names)).items() if end}):
+        if time.monotonic() > until:
+            raise NotDeleted(f"Kafka does not delete {', '.join(used)}; is delete.topic.enable off?")
+        admin = AIOKafkaAdminClient(**connection(bootstrap_servers))
+        await asyncio.wait_for(admin.start(), _START_SECONDS)
+        try:
+            await admin.delete_topics(used)
+        finally:
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(admin.close(), _STOP_SECONDS)
+        await asyncio.sleep(0.2)
+    while True:
+        await declare(bootstrap_servers, topics)
+        ends = await ends_of(bootstrap_servers, names)
+        if len(ends) == sum(topic.partitions for topic in topics):
+            return
+        if time.monotonic() > until:
+            raise NotDeleted(f"Kafka has {len(ends)} partitions of {', '.join(names)} and should have more by now.")
+        await asyncio.sleep(0.2)
 
 
 class Producer:

@@ -73,8 +73,8 @@ from lms.kernel.projection import (
 from lms.kernel.schema import (
     consumer_offsets,
     events,
+    given_up_events,
     parked_events,
-    skipped_events,
     view_generations,
 )
 from lms.kernel.versions import Seen, Verdict, judge_position
@@ -618,7 +618,7 @@ class _Topics:
         self._next: dict[TopicPartition, int] = {}
         self._mark: dict[TopicPartition, int] = {}
         self._parked: set[Place] = set()
-        self._skipped: set[Place] = set()
+        self._given_up: set[str] = set()
         self.seen: dict[str, Seen] = {}
         self._waiting: dict[str, list[ConsumerRecord[bytes, bytes]]] = {}
 
@@ -641,7 +641,7 @@ class _Topics:
     async def mark(self, connection: AsyncConnection, views: Sequence[str]) -> None:
         """Read the offsets first: what is parked later lies behind them, or was parked before."""
         del views
-        offsets, parked, skipped = consumer_offsets.c, parked_events.c, skipped_events.c
+        offsets, parked, given_up = consumer_offsets.c, parked_events.c, given_up_events.c
         rows = await connection.execute(
             select(offsets.topic, offsets.partition_no, offsets.next_offset).where(
                 offsets.consumer == self._consumer, offsets.topic.in_(self._topics)
@@ -652,10 +652,8 @@ class _Topics:
             select(parked.topic, parked.partition_no, parked.offset_).where(parked.consumer == self._consumer)
         )
         self._parked = {(row.topic, row.partition_no, row.offset_) for row in rows}
-        rows = await connection.execute(
-            select(skipped.topic, skipped.partition_no, skipped.offset_).where(skipped.consumer == self._consumer)
-        )
-        self._skipped = {(row.topic, row.partition_no, row.offset_) for row in rows}
+        ids = await connection.execute(select(given_up.event_id).where(given_up.consumer == self._consumer))
+        self._given_up = set(ids.scalars())
 
     async def read(self) -> AsyncIterator[Facts]:
         facts: Facts = []
@@ -679,6 +677,7 @@ class _Topics:
                 return None
             stream: str = headers["ce_stream"].decode()
             position = Seen(int(headers["ce_logepoch"]), int(headers["ce_streamversion"]))
+            event_id = headers["ce_id"].decode()
         except (KeyError, ValueError):
             return None  # nobody can apply it: it is parked, or was given up
         place = (record.topic, record.partition, record.offset)
@@ -686,7 +685,7 @@ class _Topics:
         verdict = judge_position(position, seen)
         if verdict is Verdict.SKIP:
             return None
-        if place in self._skipped:
+        if event_id in self._given_up:
             self.seen[stream] = max(position, seen or position)
             return stream
         if verdict is Verdict.GAP or place in self._parked:

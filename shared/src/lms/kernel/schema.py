@@ -47,6 +47,17 @@ log = Table(
 )
 """One row (id 1): the epoch that new events carry; a point-in-time restore raises it."""
 
+restoration = Table(
+    "restoration",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("log_epoch", Integer, nullable=False),
+    Column("restored_to", instant(), nullable=True),
+    Column("abandoned", LONGTEXT, nullable=True),
+    **_TABLE,
+)
+"""One row (id 1) while a restore of the schema is not finished (`recovery.py`); the service does not run meanwhile."""
+
 events = Table(
     "events",
     metadata,
@@ -182,16 +193,15 @@ parked_events = Table(
 )
 """The events of parked keys, in the order of their arrival."""
 
-skipped_events = Table(
-    "skipped_events",
+given_up_events = Table(
+    "given_up_events",
     metadata,
     Column("consumer", name(80), primary_key=True),
-    Column("topic", name(120), primary_key=True),
-    Column("partition_no", Integer, primary_key=True, autoincrement=False),
-    Column("offset_", BigInteger, primary_key=True, autoincrement=False),
+    Column("event_id", text_name(80), primary_key=True),
     **_TABLE,
 )
-"""Messages that a person gave up for a consumer (`lms dlq skip`): a rebuild passes them over, as the consumer did."""
+"""Events that a person gave up for a consumer (`lms dlq skip`): a rebuild passes them over, as the consumer did. They
+are named by their ids, which stay the same when a restore makes the topics anew."""
 
 verifications = Table(
     "verifications",

@@ -28,6 +28,7 @@ import uvloop
 from aiokafka.errors import KafkaError
 from fastapi import APIRouter
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 from starlette.types import ASGIApp
 
@@ -37,13 +38,14 @@ from lms.kernel.clock import BusinessClock
 from lms.kernel.consumer import Consumer, ConsumerRunner, dead_letter_topic
 from lms.kernel.database import Database
 from lms.kernel.decider import Decider
+from lms.kernel.errors import DomainError
 from lms.kernel.event import Codec, Event, UnknownEventType, Upcaster
 from lms.kernel.eventstore import EventStore
 from lms.kernel.execution import Executor
 from lms.kernel.hints import give
 from lms.kernel.http import create_app, purge_idempotency
 from lms.kernel.ids import new_id
-from lms.kernel.kafka import Gone, Producer, Topic, declare
+from lms.kernel.kafka import Gone, NotDeleted, Producer, Topic, declare
 from lms.kernel.keyring import Keyring
 from lms.kernel.logs import configure as configure_logs
 from lms.kernel.measurement import Measure, measure_event_loop, measure_stores
@@ -52,6 +54,15 @@ from lms.kernel.migrations import migrate
 from lms.kernel.outbox import Relay
 from lms.kernel.projection import Projection
 from lms.kernel.rebuild import Busy, NotAView, Progress, Unreadable, rebuild, views_of
+from lms.kernel.recovery import (
+    NothingToRepublish,
+    Restoration,
+    Restored,
+    RestoreUnfinished,
+    UnknownTopic,
+    refuse_while_pending,
+    republish,
+)
 from lms.kernel.server import HttpServer
 from lms.kernel.settings import BadSettings, KernelSettings, ProcessSettings, load
 from lms.kernel.tracing import BadTracing, shut_down
@@ -86,8 +97,9 @@ class Service:
 
     `publishes` are its events, by the topic that they go to; `inline` are the views written in the command's own
     transaction; `checks` are more parts of /health, each given the process; `wrap` puts layers around the HTTP
-    application, given the settings; `on_start` and `on_stop` are given the process. `examples` hold one instance of
-    each event, for the contracts. `invariants` are rules of its own that `lms verify` checks. `measures` bring its own
+    application, given the settings; `on_start` and `on_stop` are given the process; `on_restored` is what the service
+    does itself after a restore, before it runs again (it may be called twice). `examples` hold one instance of each
+    event, for the contracts. `invariants` are rules of its own that `lms verify` checks. `measures` bring its own
     gauges up to date, and `tally` counts each fact of its own once that is committed.
     """
 
@@ -103,6 +115,7 @@ class Service:
     jobs: tuple[Job, ...] = ()
     on_start: "Callable[[Runtime], Awaitable[None]] | None" = None
     on_stop: "Callable[[Any], Awaitable[None]] | None" = None
+    on_restored: "Callable[[Runtime, Restoration], Awaitable[None]] | None" = None
     checks: "Mapping[str, Callable[[Any], Awaitable[Any]]]" = field(default_factory=dict)
     wrap: "Callable[[ASGIApp, Any], ASGIApp] | None" = None
     invariants: tuple[Invariant, ...] = ()
@@ -202,7 +215,7 @@ class Runtime(Process):
 
     def __init__(self, service: Service, settings: KernelSettings) -> None:
         super().__init__(service, settings)
-        self.codec = Codec(service.events, service.upcasters)
+        self.codec = Codec((*service.events, Restored), service.upcasters)
         self.database = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool)
         self.store = EventStore(service.name, self.codec)
         self.producer = Producer(settings.kafka_bootstrap_servers, client_id=f"lms-{service.name}")
@@ -381,7 +394,9 @@ class DidNotListen(Exception):
 
 
 async def serve(service: Service, settings: ProcessSettings, *, role: str) -> None:
-    """Run the process until it is asked to stop. Raises DidNotListen."""
+    """Run the process until it is asked to stop. Raises DidNotListen, and RestoreUnfinished."""
+    if isinstance(settings, KernelSettings):
+        await _refuse_while_restoring(settings)
     runtime = process(service, settings)
     runtime.stop_when_asked()
     app: ASGIApp = create_app(runtime, service.routers, title=f"LMS {service.name}")
@@ -412,12 +427,22 @@ async def serve(service: Service, settings: ProcessSettings, *, role: str) -> No
     _log.info("the service has stopped", service=service.name)
 
 
-async def operate(service: Service, settings: KernelSettings, *, rebuild_view: str | None) -> int:
-    """Rebuild a view (`all`: every one), or verify the service; return the exit code: 1 when something is wrong.
+async def _refuse_while_restoring(settings: KernelSettings) -> None:
+    database = Database(settings.database_url.get_secret_value(), pool_size=1)
+    try:
+        await refuse_while_pending(database)
+    finally:
+        await database.close()
+
+
+async def operate(
+    service: Service, settings: KernelSettings, *, rebuild_view: str | None = None, finish_restore: bool = False
+) -> int:
+    """Rebuild a view (`all`: every one), finish a restore, or verify; return the exit code: 1 when something is wrong.
 
     What happens is written to standard output, a JSON object a line: `{"progress": …}` meanwhile, then
-    `{"rebuilt": …}` for each view or `{"check": …}` for each check, and last `{"finished": …}` (whether all is well) or
-    `{"failed": …}` (why it could not be done).
+    `{"rebuilt": …}` for each view, `{"republished": …}`, or `{"check": …}` for each check, and last `{"finished": …}`
+    (whether all is well) or `{"failed": …}` (why it could not be done).
     """
     runtime = Runtime(service, settings)
     sound = True
@@ -430,6 +455,8 @@ async def operate(service: Service, settings: KernelSettings, *, rebuild_view: s
             views = list(views_of(service)) if rebuild_view == "all" else [rebuild_view]
             for rebuilt in await rebuild(runtime, views, tell):
                 _say("rebuilt", rebuilt)
+        elif finish_restore:
+            _say("republished", await republish(runtime, tell))
         else:
             os.nice(10)  # the service itself comes first
             checks: list[str] = []
@@ -442,12 +469,19 @@ async def operate(service: Service, settings: KernelSettings, *, rebuild_view: s
             async with runtime.database.transaction() as connection:
                 await keep_only(connection, checks)
         _say("finished", sound)
-    except (NotAView, Busy, Unreadable, UnknownEventType, Gone, OSError, DBAPIError, KafkaError) as error:
+    except _TELLABLE as error:
         _say("failed", f"{type(error).__name__}: {error}")
         sound = False
     finally:
-        await _close(runtime.redis.aclose(), runtime.keyring.close(), runtime.database.close())
+        await _close(runtime.producer.stop(), runtime.redis.aclose(), runtime.keyring.close(), runtime.database.close())
     return 0 if sound else 1
+
+
+_TELLABLE = (
+    NotAView, Busy, Unreadable, UnknownEventType, Gone, NotDeleted, NothingToRepublish, UnknownTopic, DomainError,
+    OSError, DBAPIError, KafkaError, RedisError,
+)  # fmt: skip
+"""Failures whose text says all; of others the traceback is wanted."""
 
 
 def _say(kind: str, found: Any) -> None:
@@ -465,13 +499,16 @@ def _arguments(service: Service, arguments: Sequence[str] | None) -> argparse.Na
     parser.add_argument(
         "--verify", action="store_true", help="compare views, topics and tables with the facts and exit"
     )
+    parser.add_argument(
+        "--republish", action="store_true", help="after a restore: make the topics anew from the log, and exit"
+    )
     return parser.parse_args(arguments)
 
 
 def run(service: Service, arguments: Sequence[str] | None = None) -> None:
-    """Read the settings, then migrate, declare topics or serve, as the command line says."""
+    """Read the settings, then serve, or do the one thing that the command line names."""
     chosen = _arguments(service, arguments)
-    reports = chosen.rebuild or chosen.verify
+    reports = chosen.rebuild or chosen.verify or chosen.republish
     try:
         settings = load(service.settings)
         configure_tracing(service.name, settings.instance)
@@ -487,13 +524,14 @@ def run(service: Service, arguments: Sequence[str] | None = None) -> None:
     if reports:
         if not isinstance(settings, KernelSettings):
             sys.exit(f"{service.name} has no views: it keeps nothing.")
-        sys.exit(uvloop.run(operate(service, settings, rebuild_view=chosen.rebuild)))
+        work = operate(service, settings, rebuild_view=chosen.rebuild, finish_restore=chosen.republish)
+        sys.exit(uvloop.run(work))
     if not (chosen.migrate or chosen.topics):
         try:
             uvloop.run(serve(service, settings, role=chosen.role))
         except KeyboardInterrupt:
             return  # before the loop had a handler for it
-        except DidNotListen as error:
+        except (DidNotListen, RestoreUnfinished) as error:
             _log.critical("the service cannot start", reason=error)
             sys.exit(f"{service.name} cannot start: {error}")
     elif isinstance(settings, KernelSettings):

@@ -21,7 +21,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
-SettingsType = TypeVar("SettingsType", bound="ProcessSettings")
+SettingsType = TypeVar("SettingsType", bound=BaseSettings)
 
 _TELLTALES = ("your-", "change", "example", "default", "development", "password", "secret", "dev-", "test", "12345")
 _WEAK_PASSWORDS = frozenset({"", "root", "password", "lms", "secret", "mysql", "admin", "changeme"})

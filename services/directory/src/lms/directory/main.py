@@ -15,6 +15,7 @@ from lms.directory.events import EVENTS, EXAMPLES, TOPIC
 from lms.directory.measures import count_employees
 from lms.directory.projections import PROJECTIONS
 from lms.directory.settings import Settings
+from lms.kernel.recovery import Restoration
 from lms.kernel.service import Job, Runtime, Service, run
 
 
@@ -47,6 +48,19 @@ async def prepare(runtime: Runtime) -> None:
         await create_first_administrator(parts.executor, parts.registry, email, password_hash)
 
 
+async def restored(runtime: Runtime, restoration: Restoration) -> None:
+    """After a restore: erase again whoever was erased since, and let nobody stay signed in.
+
+    A sign-out, a lock or a new password of after that instant is undone, so that everybody signs in anew.
+    """
+    if restoration.restored_to is None:
+        return
+    parts = parts_of(runtime)
+    await reapply_erasures(parts.executor, parts.registry, store.ErasureList(parts.settings.erasure_list))
+    async with runtime.database.transaction() as connection:
+        await store.revoke_all_sessions(connection, datetime.now(UTC))
+
+
 SERVICE = Service(
     name="directory",
     settings=Settings,
@@ -61,6 +75,7 @@ SERVICE = Service(
     ),
     on_start=prepare,
     measures=(count_employees,),
+    on_restored=restored,
     migrations=Path(__file__).parents[3] / "migrations",
 )
 

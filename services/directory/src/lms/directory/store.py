@@ -493,6 +493,11 @@ async def revoke_session(connection: AsyncConnection, session_id: str, now: date
     )
 
 
+async def revoke_all_sessions(connection: AsyncConnection, now: datetime) -> None:
+    """End every session of everybody."""
+    await connection.execute(update(sessions).where(sessions.c.revoked_at.is_(None)).values(revoked_at=now))
+
+
 async def revoke_sessions_of(connection: AsyncConnection, employee_id: str, now: datetime) -> None:
     """End every session of a person."""
     await connection.execute(

@@ -64,7 +64,7 @@ class Audit:
 
     async def faults(self) -> list[str]:
         async with self.runtime.database.snapshot() as connection:
-            return [fault async for fault in commands.verify(connection, self.runtime.settings)]
+            return list((await commands.verify(connection, self.runtime.settings)).faults)
 
     async def sql(self, statement: str, **values: Any) -> None:
         """Do what the service's own user could not."""

@@ -1,12 +1,17 @@
 """The audit log on a real database: it takes in, signs, answers, and finds whatever is done to it."""
 
+import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from lms.audit import commands, store
 from lms.audit.decider.checkpoints import LogShrunk
+from lms.audit.decider.merkle import Tree
 from lms.kernel.append_only import AppendOnlyFile
+from lms.kernel.recovery import Restoration
 
 
 @pytest.fixture
@@ -89,6 +94,56 @@ async def test_a_log_that_shrank_is_not_signed_again(ten: Any) -> None:
     await ten.record([ten.fact("book-new", 1)])
     with pytest.raises(LogShrunk):
         await ten.sign()
+
+
+async def cut_back_to(audit: Any, size: int) -> None:
+    """Bring the log's tables back to so many records, as a restore does."""
+    tree = Tree()
+    async with audit.runtime.database.read() as connection:
+        async for one in store.all_records(connection):
+            if one.position <= size:
+                tree.add(one.leaf)
+    await audit.sql("DELETE FROM lms_audit_log.records WHERE position > :size", size=size)
+    await audit.sql("UPDATE head SET size = :size, subtrees = :parts", size=size, parts=json.dumps(tree.stored()))
+
+
+async def test_a_signed_restore_explains_the_tail_that_is_gone_and_nothing_else(ten: Any) -> None:
+    await cut_back_to(ten, 7)
+    assert any("the tail is cut" in one for one in await ten.faults())
+    restoration = Restoration(2, datetime(2026, 3, 2, 9, tzinfo=UTC))
+    for _ in range(2):  # an interrupted restore is run again
+        await commands.sign_restored(ten.runtime, restoration)
+    assert await ten.faults() == []
+    kept = AppendOnlyFile(ten.runtime.settings.checkpoint_file).all()
+    assert [(one["type"], one["size"]) for one in kept] == [
+        ("audit.checkpoint-signed", 6), ("audit.checkpoint-signed", 10), ("audit.log-restored", 7),
+    ]  # fmt: skip
+    assert (kept[-1]["abandoned_size"], kept[-1]["log_epoch"]) == (10, 2)
+    await ten.record([ten.fact("book-new", 1)])
+    await ten.sign()
+    assert await ten.faults() == []
+    auditor = ten.headers("auditor")
+    proven = (await ten.client.post("/api/v1/audit/verify", headers=auditor)).json()
+    assert (proven["valid"], proven["size"]) == (True, 8)
+    (told,) = proven["restores"]
+    assert "the records behind 7 were abandoned; 10 records had been signed for" in told
+    await cut_back_to(ten, 7)
+    assert any("the tail is cut" in one for one in await ten.faults())
+
+
+async def test_a_forged_restore_explains_nothing(ten: Any) -> None:
+    await commands.sign_restored(ten.runtime, Restoration(2, datetime(2026, 3, 2, 9, tzinfo=UTC)))
+    await cut_back_to(ten, 7)
+    file = AppendOnlyFile(ten.runtime.settings.checkpoint_file)
+    file.add(file.all()[-1] | {"size": 7, "log_epoch": 3})
+    found = await ten.faults()
+    assert any("signature is wrong" in one for one in found)
+    assert any("the tail is cut" in one for one in found)
+
+
+async def test_when_kafka_alone_was_lost_no_restore_of_the_log_is_signed(ten: Any) -> None:
+    await commands.sign_restored(ten.runtime, Restoration(2, None))
+    assert len(AppendOnlyFile(ten.runtime.settings.checkpoint_file).all()) == 2
 
 
 async def test_the_log_is_searched_by_actor_resource_type_and_time(ten: Any) -> None:

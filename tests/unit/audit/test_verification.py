@@ -1,14 +1,16 @@
 """Whatever is done to the log is found, and nothing is found in one that nobody touched."""
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lms.audit.decider.merkle import Tree, leaf_hash, record_bytes
-from lms.audit.decider.verification import Checkpoint, Record, Verification, searched_by
+from lms.audit.decider.merkle import EMPTY_ROOT, Tree, leaf_hash, record_bytes
+from lms.audit.decider.verification import Checkpoint, Record, SignedHead, Verification, searched_by, standing
 
 Log = list[Record]
+AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 
 def log_of(size: int, *, streams: int = 3) -> Log:
@@ -142,3 +144,39 @@ def test_any_tampering_that_leaves_the_checkpoints_alone_is_found(size: int, dat
     if data.draw(st.booleans()):
         log, head = rewritten(log, 0), (len(log), head_of(log)[1])
     assert faults_of(log, *checkpoints, head=head), deed
+
+
+def heads(log: Log, *sizes: int, since: int = 0) -> list[SignedHead]:
+    """Return checkpoints of so many records, signed one minute after the other from `since` on."""
+    return [SignedHead(signed(log, size), AT + timedelta(minutes=since + number)) for number, size in enumerate(sizes)]
+
+
+def test_checkpoints_of_what_a_restore_abandoned_do_not_hold_any_more() -> None:
+    before, kept = log_of(9), log_of(6)
+    back = SignedHead(signed(kept, 6), AT + timedelta(minutes=10), restored=True)
+    told = [*heads(before, 3, 6, 8, 9), back]
+    assert faults_of(kept, *standing(told)) == []
+    assert faults_of(kept, *standing(told[:-1])) != []
+
+
+def test_a_restore_excuses_nothing_that_was_signed_after_it_and_nothing_that_it_kept() -> None:
+    whole = log_of(9)
+    back = SignedHead(signed(whole, 6), AT, restored=True)
+    told = [back, *heads(whole, 8, 9, since=1)]
+    assert faults_of(whole, *standing(told)) == []
+    assert faults_of(whole[:7], *standing(told))[-1].startswith("the tail is cut")
+    assert faults_of(whole[:5], *standing([back]))[-1].startswith("the tail is cut")
+
+
+def test_a_second_restore_may_go_back_behind_the_first() -> None:
+    whole = log_of(9)
+    first = SignedHead(signed(whole, 6), AT + timedelta(minutes=10), restored=True)
+    second = SignedHead(signed(whole, 4), AT + timedelta(minutes=20), restored=True)
+    told = [*heads(whole, 3, 9), first, *heads(whole, 8, since=11), second]
+    assert [one.size for one in standing(told)] == [3, 4]
+    assert faults_of(whole[:4], *standing(told)) == []
+
+
+def test_a_restore_to_an_empty_log_leaves_nothing_to_compare() -> None:
+    nothing = SignedHead(Checkpoint(0, EMPTY_ROOT, "the file"), AT + timedelta(minutes=10), restored=True)
+    assert standing([*heads(log_of(9), 3, 9), nothing]) == []

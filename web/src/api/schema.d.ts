@@ -3872,7 +3872,7 @@ export interface components {
         };
         /**
          * VerificationAnswer
-         * @description Whether the log is whole: how many records, their tree head, and what is wrong.
+         * @description Whether the log is whole: how many records, their tree head, what is wrong, and each restore that it knows.
          */
         VerificationAnswer: {
             /** Valid */
@@ -3887,6 +3887,8 @@ export interface components {
             fault_count: number;
             /** Faults */
             faults: string[];
+            /** Restores */
+            restores: string[];
         };
         /**
          * Violation

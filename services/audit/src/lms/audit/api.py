@@ -46,7 +46,7 @@ class RecordAnswer(Answer):
 
 
 class VerificationAnswer(Answer):
-    """Whether the log is whole: how many records, their tree head, and what is wrong."""
+    """Whether the log is whole: how many records, their tree head, what is wrong, and each restore that it knows."""
 
     valid: bool
     size: int
@@ -54,6 +54,7 @@ class VerificationAnswer(Answer):
     public_key: str
     fault_count: int
     faults: list[str]
+    restores: list[str]
 
 
 @router.get("", response_model=Page[RecordAnswer])
@@ -82,16 +83,17 @@ async def verify(caller: Auditor, runtime: RuntimeDep) -> Response:
     """Prove the whole log against the checkpoints kept outside the database. It changes nothing."""
     del caller
     async with runtime.database.snapshot() as connection:
-        found = [fault async for fault in commands.verify(connection, runtime.settings)]
+        proof = await commands.verify(connection, runtime.settings)
         tree = await store.tree_of(connection)
     return answer(
         VerificationAnswer(
-            valid=not found,
+            valid=not proof.faults,
             size=tree.size,
             root=tree.root(),
             public_key=commands.Signer(runtime.settings.signing_key.get_secret_value()).public_key,
-            fault_count=len(found),
-            faults=found[:NAMED],
+            fault_count=len(proof.faults),
+            faults=list(proof.faults[:NAMED]),
+            restores=list(proof.restores),
         )
     )
 

@@ -27,7 +27,7 @@ async def sign(runtime: Runtime) -> None:
 async def prove(runtime: Runtime) -> None:
     """Verify the whole log, and write down what was found."""
     async with runtime.database.snapshot() as connection:
-        faults = [fault async for fault in commands.verify(connection, runtime.settings)]
+        faults = (await commands.verify(connection, runtime.settings)).faults
     await keep_proof(runtime, len(faults))
     for fault in faults[:10]:
         _log.error("the audit log does not verify", fault=fault, faults=len(faults))
@@ -45,6 +45,7 @@ SERVICE = Service(
         Job("checkpoints", every=timedelta(seconds=10), run=sign),
         Job("proof", every=timedelta(minutes=15), run=prove),
     ),
+    on_restored=commands.sign_restored,
     invariants=INVARIANTS,
     measures=(measure_log,),
     migrations=Path(__file__).parents[3] / "migrations",

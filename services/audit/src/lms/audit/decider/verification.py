@@ -8,6 +8,7 @@ does not. A tail that was cut is found by a checkpoint that covers more than the
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from lms.audit.decider.merkle import EMPTY_ROOT, Tree, leaf_hash, record_bytes
 from lms.kernel.versions import Seen, Verdict, judge_position
@@ -38,6 +39,26 @@ class Checkpoint:
     size: int
     root: str
     told_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class SignedHead:
+    """A tree head, when it was signed, and whether it was signed for a restore that went back to it."""
+
+    checkpoint: Checkpoint
+    signed_at: datetime
+    restored: bool = False
+
+
+def standing(heads: Sequence[SignedHead]) -> list[Checkpoint]:
+    """Return the checkpoints that the log must have: all but those that a later restore went back behind."""
+    restores = [one for one in heads if one.restored]
+    return [
+        one.checkpoint
+        for one in heads
+        if one.checkpoint.size > 0
+        and not any(back.signed_at > one.signed_at and back.checkpoint.size < one.checkpoint.size for back in restores)
+    ]
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ export LMS_HOME
 RUN := scripts/run
 .DEFAULT_GOAL := help
 
-.PHONY: help install install-tests up down restart status logs reset test test-slow test-containers check compose-secrets new-service contracts k8s docs bench bench-company load
+.PHONY: help install install-tests up down restart status logs reset test test-slow test-containers check compose-secrets new-service contracts k8s docs bench bench-company load backup restore drill
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -34,6 +34,15 @@ logs: ## Show the log of SERVICE=…
 
 reset: ## Stop everything and delete all data
 	@$(RUN) lms reset --yes
+
+backup: install ## Back up everything, restore it for a trial, delete what is over
+	@$(RUN) lms backup
+
+restore: install ## Bring everything back, TO=2026-11-28T09:30:00Z or to the last commit known; REPLACE=1: also where data is
+	@$(RUN) lms restore $(if $(TO),--to $(TO)) $(if $(REPLACE),--replace)
+
+drill: install ## Recover from a disaster beside the running system; print recovery time and point
+	@$(RUN) lms drill
 
 test: install-tests ## Run all tests, with servers of their own
 	@scripts/test

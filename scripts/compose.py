@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from lms.cli.home import Home
-from lms.cli.servers import EXPORTER, SCHEMAS, schemas_and_users
+from lms.cli.servers import BACKUP_USER, EXPORTER, SCHEMAS, schemas_and_users
 from lms.cli.system import ADMIN_EMAIL, LOADER
 from lms.kernel.auth import public_key_of
 
@@ -39,6 +39,7 @@ def environment(home: Home) -> dict[str, str]:
         "GRAFANA_PASSWORD": home.secret("grafana"),
         "MYSQL_MIGRATOR_PASSWORD": home.secret("mysql:lms_migrator"),
         "MYSQL_EXPORTER_PASSWORD": home.secret(f"mysql:{EXPORTER}"),
+        "MYSQL_BACKUP_PASSWORD": home.secret(f"mysql:{BACKUP_USER}"),
         **{f"MYSQL_{one.upper()}_PASSWORD": home.secret(f"mysql:lms_{one}") for one in SCHEMAS},
         "ADMIN_EMAIL": ADMIN_EMAIL,
         "ADMIN_PASSWORD": home.secret("demo", 12),

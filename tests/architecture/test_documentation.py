@@ -3,8 +3,10 @@
 import re
 from pathlib import Path
 
+from pydantic_settings import BaseSettings
 from scripts import services
 
+from lms.cli.backup_settings import BackupSettings
 from lms.kernel.settings import variable
 
 ROOT = Path(__file__).parents[2]
@@ -12,11 +14,8 @@ PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 
 
 def test_every_setting_is_explained_and_no_other() -> None:
-    known = {
-        variable(name, field, service.settings)
-        for service in services.load()
-        for name, field in service.settings.model_fields.items()
-    }
+    models: list[type[BaseSettings]] = [*(service.settings for service in services.load()), BackupSettings]
+    known = {variable(name, field, settings) for settings in models for name, field in settings.model_fields.items()}
     rows = [
         line.split("|")[1]
         for line in (ROOT / "docs/configuration.md").read_text().splitlines()

@@ -29,7 +29,7 @@ async def watched(system: System, tmp_path_factory: pytest.TempPathFactory) -> A
     webhook, tls = Webhook(watched.told), TlsServer(folder, days=10)
     backups = system.home.folder / "metrics" / "backup.prom"
     backups.parent.mkdir(exist_ok=True)
-    backups.write_text(f'backup_last_success_timestamp_seconds{{kind="databases"}} {time.time()}\n')
+    backups.write_text(f'backup_last_success_timestamp_seconds{{kind="database"}} {time.time()}\n')
     monitoring = await system.start_monitoring(hurried(folder, webhook.url), [tls.address])
     watched.prometheus, watched.alertmanager = monitoring.url, monitoring.alertmanager_url
     try:

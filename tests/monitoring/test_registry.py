@@ -3,11 +3,16 @@
 import importlib
 import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 from prometheus_client import REGISTRY, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 from scripts import services
 from tests.monitoring.registry import FILES, FROM_SCRAPING, LABELS, METRICS, groups
+
+from lms.cli.backup import KINDS, Made, tell_metrics
+from lms.cli.backup_settings import BackupSettings
 
 
 def collectors() -> dict[str, Any]:
@@ -31,6 +36,21 @@ def test_type_labels_and_help_are_as_the_registry_says() -> None:
         said = METRICS[name]
         found = (collector._type, list(collector._labelnames), collector._documentation)
         assert found == (said["type"], said["labels"], said["help"]), name
+
+
+def test_what_back_ups_leave_for_the_node_exporter_is_as_the_registry_says(tmp_path: Path) -> None:
+    settings = BackupSettings(url=str(tmp_path), metrics_file=tmp_path / "metrics" / "backup.prom")
+    tell_metrics(settings, [Made(kind, "20261128T060000Z", 1000, 2.5, tried=True) for kind in KINDS])
+    text = (tmp_path / "metrics" / "backup.prom").read_text(encoding="utf-8")
+    said = {
+        (family.name, family.type, family.documentation, label)
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        for label in sample.labels
+    }
+    assert said == {(name, one["type"], one["help"], "kind") for name, one in FILES.items()}
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 def test_names_carry_their_units() -> None:

@@ -79,6 +79,12 @@ class Home:
                 _write(self.folder / "secrets.json", self.secrets)
             return self.secrets[name]
 
+    def keep_secret(self, name: str, value: str) -> None:
+        """Keep a secret that was made elsewhere."""
+        with self._lock:
+            self.secrets[name] = value
+            _write(self.folder / "secrets.json", self.secrets)
+
     def port(self, name: str, preferred: int | None = None) -> int:
         """Return the port of a part: the one it had, else `preferred`, else any; never one that is taken now."""
         with self._lock:

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from lms.cli import maintenance
+from lms.cli import maintenance, recovery_commands
 from lms.cli import rebuild as rebuilding
 from lms.cli.demo import command as demo
 from lms.cli.demo.company import FEWEST, Spec
@@ -48,6 +48,7 @@ app.add_typer(demo_app, name="demo")
 app.add_typer(dlq_app, name="dlq")
 app.add_typer(audit_app, name="audit")
 app.add_typer(maintenance_app, name="maintenance")
+recovery_commands.add_to(app)
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)

@@ -1,8 +1,8 @@
-"""Rebuilding and verifying: the services' own processes do it (`--rebuild`, `--verify`) and tell how far they are.
+"""Rebuilding, verifying, finishing a restore: the services' own processes do it and tell how far they are.
 
-The process runs beside the running service, with its environment: that of the embedded home, or the caller's own where
-DATABASE_URL and KAFKA_BOOTSTRAP_SERVERS are set. It writes a JSON object a line (`lms.kernel.service.operate`); here
-they become progress bars, tables and exit codes.
+They are started with `--rebuild`, `--verify` or `--republish`, the first two beside the running service, and with its
+environment: that of the embedded home, or the caller's own where DATABASE_URL and KAFKA_BOOTSTRAP_SERVERS are set. They
+write a JSON object a line (`lms.kernel.service.operate`); here those become progress bars, tables and exit codes.
 """
 
 import json
@@ -49,21 +49,49 @@ def rebuild(home: Path, service: str, view: str, console: Console) -> None:
 
 def verify(home: Path, services: Sequence[str], console: Console, *, as_json: bool) -> bool:
     """Verify services and show what was found; say whether everything agrees. Raises DidNotWork."""
-
-    def checks(service: str) -> list[dict[str, Any]]:
-        return [one["check"] for one in _messages(home, service, ["--verify"], bars) if "check" in one]
-
-    with _bars(console) as bars, ThreadPoolExecutor(AT_ONCE) as pool:
-        found = dict(zip(services, pool.map(checks, services), strict=True))
-    drift: int = sum(check["faults"] for checks in found.values() for check in checks)
+    found = checks_of(home, services, console)
+    drift = drift_of(found)
     if as_json:
         sys.stdout.write(json.dumps({"sound": drift == 0, "drift": drift, "services": found}, indent=2) + "\n")
     else:
-        _show(found, drift)
+        show(found)
     return drift == 0
 
 
-def _show(found: dict[str, list[dict[str, Any]]], drift: int) -> None:
+Checks = dict[str, list[dict[str, Any]]]
+"""What verifying found, by service: each check as `lms.kernel.verify.Check` has it."""
+
+
+def checks_of(home: Path, services: Sequence[str], console: Console) -> Checks:
+    """Verify services, with progress bars, and return what was found. Raises DidNotWork."""
+    with _bars(console) as bars:
+
+        def checks(service: str) -> list[dict[str, Any]]:
+            return [one["check"] for one in _messages(home, service, ["--verify"], bars) if "check" in one]
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return dict(zip(services, pool.map(checks, services), strict=True))
+
+
+def drift_of(found: Checks) -> int:
+    """Return how many faults there are."""
+    return sum(int(check["faults"]) for checks in found.values() for check in checks)
+
+
+def republish(home: Path, services: Sequence[str], console: Console) -> dict[str, int]:
+    """Have restored services make their topics anew; return the facts of each. Raises DidNotWork."""
+    with _bars(console) as bars:
+
+        def facts(service: str) -> int:
+            messages = _messages(home, service, ["--republish"], bars)
+            return sum(int(one["republished"]["facts"]) for one in messages if "republished" in one)
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return dict(zip(services, pool.map(facts, services), strict=True))
+
+
+def show(found: Checks) -> None:
+    """Show a table of what was looked at, and every fault that has a name."""
     console = Console(highlight=False)
     table = Table("service", "check", "looked at", "faults", title="Verification")
     for service, checks in found.items():
@@ -73,11 +101,13 @@ def _show(found: dict[str, list[dict[str, Any]]], drift: int) -> None:
     console.print(table)
     for service, checks in found.items():
         for check in checks:
+            for remark in check["remarks"]:
+                console.print(f"{service}, {check['name']}: {remark}", markup=False)
             for fault in check["named"]:
                 console.print(f"{service}, {check['name']}: {fault['text']}", markup=False)
             if check["faults"] > len(check["named"]):
                 console.print(f"{service}, {check['name']}: and {check['faults'] - len(check['named'])} more")
-    console.print(f"drift {drift}")
+    console.print(f"drift {drift_of(found)}")
 
 
 def command_of(home: Path, service: str) -> list[str]:

@@ -32,13 +32,17 @@ SCHEMAS = ("directory", "requests", "balances", "approvals", "audit", "notificat
 EXPORTER = "lms_exporter"
 """The database user that reads the server's counters for Prometheus, and no row."""
 
+BACKUP_USER = "lms_backup"
+"""The database user that reads everything for back-ups, and writes in RECOVERY_SCHEMA alone."""
+
+AUDIT_LOG = "lms_audit_log"
+RECOVERY_SCHEMA = "lms_recovery"
 KEYRING_READERS = ("requests", "balances", "approvals", "notifications")
 
 DEPLOY = Path(__file__).parents[4] / "deploy"
 """The configuration that every form of LMS shares; an embedded system runs from a checkout."""
 
 _KEYRING = "keyring"
-_AUDIT_LOG = "lms_audit_log"
 _LONGEST_INIT_PATH = 90
 """The socket stands beside the init file, and a socket's path may have 107 characters."""
 
@@ -67,8 +71,8 @@ def schemas_and_users(password: Callable[[str], str], host: str) -> list[str]:
     """Return the SQL that makes every schema, and a user for each service who may use its own schema alone.
 
     `lms_migrator` changes tables; the keyring is written by directory and read by the services that seal or unseal; the
-    audit log can be read and added to, and neither changed nor cut, by the service that writes it. The users sign in
-    from `host`. Harmless to repeat.
+    audit log can be read and added to, and neither changed nor cut, by the service that writes it; `lms_backup` reads
+    all of it and the binary log. The users sign in from `host`. Harmless to repeat.
     """
     statements = [f"CREATE DATABASE IF NOT EXISTS `{_KEYRING}`;", *_user("lms_migrator", password, host)]
     for service in SCHEMAS:
@@ -81,13 +85,20 @@ def schemas_and_users(password: Callable[[str], str], host: str) -> list[str]:
         ]
     statements.append(f"GRANT ALL ON `{_KEYRING}`.* TO 'lms_migrator'@'{host}';")
     statements.append(f"GRANT SELECT, INSERT, UPDATE ON `{_KEYRING}`.* TO 'lms_directory'@'{host}';")
-    statements.append(f"CREATE DATABASE IF NOT EXISTS `{_AUDIT_LOG}`;")
-    statements.append(f"GRANT ALL ON `{_AUDIT_LOG}`.* TO 'lms_migrator'@'{host}';")
-    statements.append(f"GRANT SELECT, INSERT ON `{_AUDIT_LOG}`.* TO 'lms_audit'@'{host}';")
+    statements.append(f"CREATE DATABASE IF NOT EXISTS `{AUDIT_LOG}`;")
+    statements.append(f"GRANT ALL ON `{AUDIT_LOG}`.* TO 'lms_migrator'@'{host}';")
+    statements.append(f"GRANT SELECT, INSERT ON `{AUDIT_LOG}`.* TO 'lms_audit'@'{host}';")
     statements += [
         *_user(EXPORTER, password, host),
         f"GRANT PROCESS, REPLICATION CLIENT ON *.* TO '{EXPORTER}'@'{host}';",
     ]
+    statements += [*_user(BACKUP_USER, password, host), f"CREATE DATABASE IF NOT EXISTS `{RECOVERY_SCHEMA}`;"]
+    statements.append(
+        f"GRANT RELOAD, PROCESS, REPLICATION CLIENT, REPLICATION SLAVE ON *.* TO '{BACKUP_USER}'@'{host}';"
+    )
+    for schema in (*(f"lms_{one}" for one in SCHEMAS), AUDIT_LOG, _KEYRING):
+        statements.append(f"GRANT SELECT, SHOW VIEW, TRIGGER ON `{schema}`.* TO '{BACKUP_USER}'@'{host}';")
+    statements.append(f"GRANT ALL ON `{RECOVERY_SCHEMA}`.* TO '{BACKUP_USER}'@'{host}';")
     return statements + [f"GRANT SELECT ON `{_KEYRING}`.* TO 'lms_{one}'@'{host}';" for one in KEYRING_READERS]
 
 
@@ -151,18 +162,23 @@ class RedisServer:
             return bool(await client.ping())
 
 
+_ON_TRIAL = ("--skip-log-bin", "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=OFF")
+
+
 @dataclass
 class MySQLServer:
     """MariaDB, or MySQL where that is installed, with every commit on disk before it is acknowledged.
 
-    At each start an init file makes the schemas and one user per service, limited to its own schema; root has no
-    password and is reached through the socket by the server's own account alone.
+    One that is not `durable` is for trials: it may forget commits, and writes no binary log. At each start an init file
+    makes the schemas and one user per service, limited to its own schema; root has no password and is reached through
+    the socket by the server's own account alone.
     """
 
     home: Home
     extra_sql: tuple[str, ...] = ()
     name: str = "mysql"
     user: str | None = None
+    durable: bool = True
 
     def __post_init__(self) -> None:
         self.port = self.home.port("mysql")
@@ -185,6 +201,7 @@ class MySQLServer:
             f"--socket={self._socket_folder / 'mysql.sock'}",
             f"--pid-file={self._data / 'server.pid'}",
             f"--init-file={self._init}",
+            *(() if self.durable else _ON_TRIAL),
             "--innodb-buffer-pool-size=256M",
             "--loose-innodb-redo-log-capacity=128M" if self._is_mysql else "--innodb-log-file-size=96M",
         ]
@@ -368,7 +385,8 @@ class KafkaServer:
     def _format(self) -> None:
         shutil.rmtree(self._data, ignore_errors=True)
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        command = [self._java, "-cp", f"{self._jars}/*", "kafka.tools.StorageTool", "format", "-t", cluster]
+        id_ = f"--cluster-id={cluster}"  # one argument: an id may begin with a hyphen
+        command = [self._java, "-cp", f"{self._jars}/*", "kafka.tools.StorageTool", "format", id_]
         done = subprocess.run(  # noqa: S603  # our own command
             [*command, "-c", str(self._properties)], capture_output=True, text=True, check=False
         )

@@ -185,7 +185,12 @@ class System:
         await self._until(ready, program, _SERVICE_SECONDS)
 
     async def up(self) -> None:
-        """Start everything, of each service the first copy; `start_further_copies` starts the others."""
+        """Start everything, of each service the first copy; `start_further_copies` starts the others.
+
+        Raises DidNotStart for a home whose restore was interrupted.
+        """
+        if self.home.state.get("restoring"):
+            raise DidNotStart(f"A restore of {self.home.folder} was interrupted: run `lms restore` again, to its end.")
         self.configure()
         await self.start_servers()
         await self.migrate()

@@ -1,0 +1,242 @@
+"""Where back-ups are kept: a folder, or a bucket of an S3-compatible store. Both hold whole objects under keys.
+
+    storage = storage_at("s3://bucket/production")     # or a folder's path
+    storage.put("databases/20261128T060000Z/manifest.json", path)
+
+An object is there whole or not at all. S3 is reached as every AWS tool reaches it: credentials, region and endpoint
+come from the environment (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL_S3`, …) or from the machine's role.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+_MISSING = frozenset({"404", "NoSuchKey", "NotFound"})
+_THERE = frozenset({"409", "412", "ConditionalRequestConflict", "PreconditionFailed"})
+_AT_ONCE = 1000
+"""Keys that S3 deletes with one request."""
+
+
+class StorageFailed(Exception):
+    """The storage could not be reached, or refused; the text says what and why."""
+
+
+class NotStored(StorageFailed):
+    """There is no such object."""
+
+
+class Storage(Protocol):
+    """Objects under keys such as `databases/20261128T060000Z/manifest.json`."""
+
+    url: str
+
+    def put(self, key: str, path: Path) -> None:
+        """Store a file, in the place of what was there."""
+        ...
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        """Store content unless something is there; say whether it was stored."""
+        ...
+
+    def get(self, key: str, path: Path) -> None:
+        """Copy an object into a file. Raises NotStored."""
+        ...
+
+    def read(self, key: str) -> bytes:
+        """Return a small object. Raises NotStored."""
+        ...
+
+    def keys(self, prefix: str) -> list[str]:
+        """Return every key that begins with `prefix`, in order."""
+        ...
+
+    def delete(self, keys: list[str]) -> None:
+        """Delete objects; one that is gone is no error."""
+        ...
+
+
+def storage_at(url: str) -> Storage:
+    """Return the storage at `s3://bucket/prefix` or in a folder. Raises StorageFailed for another kind of URL."""
+    parts = urlsplit(url)
+    if parts.scheme == "s3" and parts.netloc:
+        return Bucket(url, parts.netloc, parts.path.strip("/"))
+    if parts.scheme in {"", "file"} and parts.path:
+        return Folder(Path(parts.path))
+    raise StorageFailed(f"{url} is no storage that LMS knows; name a folder, or s3://bucket/prefix.")
+
+
+class Folder:
+    """Objects as files, readable by their owner alone; for a disk that is not the database's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.url = str(folder)
+        self._folder = folder.absolute()
+
+    def put(self, key: str, path: Path) -> None:
+        """Store a file, in the place of what was there."""
+        with self._new(key) as new:
+            shutil.copyfile(path, new)
+            _flush(new)
+            new.replace(self._path(key))
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        """Store content unless something is there; say whether it was stored."""
+        with self._new(key) as new:
+            new.write_bytes(content)
+            _flush(new)
+            try:
+                os.link(new, self._path(key))
+            except FileExistsError:
+                return False
+            return True
+
+    def get(self, key: str, path: Path) -> None:
+        """Copy an object into a file. Raises NotStored."""
+        try:
+            shutil.copyfile(self._path(key), path)
+        except FileNotFoundError:
+            raise NotStored(f"{self._path(key)} is not there.") from None
+        except OSError as error:
+            raise StorageFailed(f"{self._path(key)} cannot be read: {error}") from error
+
+    def read(self, key: str) -> bytes:
+        """Return a small object. Raises NotStored."""
+        try:
+            return self._path(key).read_bytes()
+        except FileNotFoundError:
+            raise NotStored(f"{self._path(key)} is not there.") from None
+
+    def keys(self, prefix: str) -> list[str]:
+        """Return every key that begins with `prefix`, in order."""
+        found = (path.relative_to(self._folder).as_posix() for path in self._folder.rglob("*") if path.is_file())
+        return sorted(key for key in found if key.startswith(prefix) and not Path(key).name.startswith("."))
+
+    def delete(self, keys: list[str]) -> None:
+        """Delete objects, and the folders that are then empty; one that is gone is no error."""
+        for key in keys:
+            path = self._path(key)
+            path.unlink(missing_ok=True)
+            for parent in path.parents:
+                if parent == self._folder or not parent.is_dir() or any(parent.iterdir()):
+                    break
+                parent.rmdir()
+
+    def _path(self, key: str) -> Path:
+        path = (self._folder / key).absolute()
+        if not path.is_relative_to(self._folder) or ".." in Path(key).parts:
+            raise StorageFailed(f"{key!r} leads out of {self._folder}.")
+        return path
+
+    @contextmanager
+    def _new(self, key: str) -> Iterator[Path]:
+        """Give a file beside the place where it will stand; it is gone at the end unless it was moved there."""
+        folder = self._path(key).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            descriptor, name = tempfile.mkstemp(prefix=".new-", dir=folder)
+            os.close(descriptor)
+            try:
+                yield Path(name)
+            finally:
+                Path(name).unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageFailed(f"{self._folder} cannot be written to: {error}") from error
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+class Bucket:
+    """Objects of an S3-compatible store, under a prefix of a bucket."""
+
+    def __init__(self, url: str, bucket: str, prefix: str) -> None:
+        self.url = url
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._client = boto3.client(
+            "s3",
+            config=Config(
+                retries={"mode": "standard", "max_attempts": 5},
+                connect_timeout=10,
+                read_timeout=60,
+                # stores other than Amazon's know no checksums in trailers; back-ups carry their own
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+            ),
+        )
+
+    def put(self, key: str, path: Path) -> None:
+        """Store a file, in the place of what was there."""
+        with _telling(f"storing {self.url}/{key}"):
+            self._client.upload_file(str(path), self._bucket, self._prefix + key)
+
+    def put_new(self, key: str, content: bytes) -> bool:
+        """Store content unless something is there; say whether it was stored."""
+        with _telling(f"storing {self.url}/{key}"):
+            try:
+                self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=content, IfNoneMatch="*")
+            except ClientError as error:
+                if _code(error) in _THERE:
+                    return False
+                raise
+        return True
+
+    def get(self, key: str, path: Path) -> None:
+        """Copy an object into a file. Raises NotStored."""
+        with _telling(f"reading {self.url}/{key}"):
+            self._client.download_file(self._bucket, self._prefix + key, str(path))
+
+    def read(self, key: str) -> bytes:
+        """Return a small object. Raises NotStored."""
+        with _telling(f"reading {self.url}/{key}"):
+            content: bytes = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)["Body"].read()
+            return content
+
+    def keys(self, prefix: str) -> list[str]:
+        """Return every key that begins with `prefix`, in order."""
+        return sorted(self._list(prefix))
+
+    def _list(self, prefix: str) -> Iterator[str]:
+        with _telling(f"listing {self.url}/{prefix}"):
+            pages = self._client.get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix):
+                for one in page.get("Contents", ()):
+                    yield str(one["Key"]).removeprefix(self._prefix)
+
+    def delete(self, keys: list[str]) -> None:
+        """Delete objects; one that is gone is no error."""
+        for start in range(0, len(keys), _AT_ONCE):
+            objects = [{"Key": self._prefix + key} for key in keys[start : start + _AT_ONCE]]
+            with _telling(f"deleting from {self.url}"):
+                answer = self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": objects, "Quiet": True})
+            if answer.get("Errors"):
+                first = answer["Errors"][0]
+                raise StorageFailed(f"{self.url} keeps {first['Key']}: {first['Code']} {first['Message']}")
+
+
+@contextmanager
+def _telling(doing: str) -> Iterator[None]:
+    """Turn what boto3 raises into a sentence."""
+    try:
+        yield
+    except ClientError as error:
+        if _code(error) in _MISSING:
+            raise NotStored(f"{doing}: it is not there.") from error
+        raise StorageFailed(f"{doing} failed: {error}") from error
+    except (BotoCoreError, boto3.exceptions.Boto3Error) as error:
+        raise StorageFailed(f"{doing} failed: {error}") from error
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))

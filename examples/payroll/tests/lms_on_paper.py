@@ -8,6 +8,7 @@ from typing import Any
 from payroll_subscriber.store import Message
 
 CALENDAR = "payroll-calendar-monthly"
+LOG = "log-leave.payroll.v1"
 
 
 @dataclass
@@ -24,7 +25,7 @@ class Recorded:
 
 @dataclass
 class Lms:
-    """The log, and the topic with everything that was ever published; `furthest`: so many months were ever closed."""
+    """The log, and the topic as it stands; `furthest`: so many months were ever closed."""
 
     partitions: int = 3
     epoch: int = 1
@@ -70,14 +71,13 @@ class Lms:
         self.furthest = max(self.furthest, self.open_month)
 
     def restore(self, kept: int) -> None:
-        """Go back to the moment after so many facts; those behind it stay on the topic.
-
-        Each employee of whom something is lost is booked anew, so that the topic shows what was abandoned.
-        """
+        """Go back to the moment after so many facts: the topic is made anew, with what was kept."""
         lost = self.log[kept:]
         self.log, self.epoch = self.log[:kept], self.epoch + 1
-        for stream in sorted({one.stream for one in lost} - {CALENDAR}):
-            self.book(int(stream.removeprefix("absences-e")), (self.open_month, 30))
+        self.topic = [[] for _ in range(self.partitions)]
+        for one in self.log:
+            self._publish(one)
+        self._append(LOG, "log.restored", {"kept": kept, "abandoned": len(lost)}, None)
 
     def totals(self) -> Counter[str]:
         """Entitlement minutes by employee, as the log stands."""
@@ -108,14 +108,17 @@ class Lms:
     def _append(self, stream: str, kind: str, data: dict[str, Any], partition: int | None) -> None:
         version = sum(1 for one in self.log if one.stream == stream) + 1
         self.log.append(Recorded(stream, self.epoch, version, kind, data, partition))
+        self._publish(self.log[-1])
+
+    def _publish(self, fact: Recorded) -> None:
         headers = {
-            "ce_id": f"{stream}.{version}.{self.epoch}", "ce_source": "requests", "ce_type": kind, "ce_stream": stream,
-            "ce_streamversion": str(version), "ce_logepoch": str(self.epoch),
+            "ce_id": f"{fact.stream}.{fact.version}.{fact.epoch}", "ce_source": "requests", "ce_type": fact.type,
+            "ce_stream": fact.stream, "ce_streamversion": str(fact.version), "ce_logepoch": str(fact.epoch),
         }  # fmt: skip
-        if partition is None:
+        if fact.partition is None:
             headers["ce_copies"] = str(self.partitions)
-        for number in range(self.partitions) if partition is None else (partition,):
-            self._put(number, [(name, text.encode()) for name, text in headers.items()], json.dumps(data).encode())
+        for number in range(self.partitions) if fact.partition is None else (fact.partition,):
+            self._put(number, [(name, text.encode()) for name, text in headers.items()], json.dumps(fact.data).encode())
 
     def _put(self, partition: int, headers: list[tuple[str, bytes]], value: bytes) -> None:
         self.topic[partition].append(Message(partition, len(self.topic[partition]), headers, value))

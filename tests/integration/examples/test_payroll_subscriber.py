@@ -1,6 +1,7 @@
 """The example subscriber as a process on a real Kafka: killed at any moment, it writes what it would have written."""
 
 import contextlib
+import csv
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from lms_on_paper import Lms
 
 from lms.kernel.ids import new_id
-from lms.kernel.kafka import Message, Producer, Topic, declare
+from lms.kernel.kafka import Message, Producer, Topic, declare, recreate
 
 PEOPLE, MONTHS = 40, 8
 KILLS = 7
@@ -20,7 +21,7 @@ KILLS = 7
 
 @pytest.fixture
 async def topic(kafka_bootstrap: str) -> str:
-    """Eight months of forty people, corrected, repeated on the wire, and restored to an earlier moment once."""
+    """Eight months of forty people, corrected, repeated on the wire, of a log that was restored once."""
     name = f"payroll.{new_id()[-8:]}"
     await declare(kafka_bootstrap, [Topic(name)])
     lms, chance = Lms(partitions=24), Random(7)  # noqa: S311  # repeatable, no secret
@@ -33,16 +34,23 @@ async def topic(kafka_bootstrap: str) -> str:
             lms.restore(len(lms.log) - 30)
         lms.close()
         lms.repeat(chance.randrange(24), 50)
+    await publish(kafka_bootstrap, name, lms)
+    return name
+
+
+async def publish(kafka_bootstrap: str, topic: str, lms: Lms) -> None:
+    """Bring everything that stands on the topic on paper to the real one, which is empty."""
     producer = Producer(kafka_bootstrap, client_id="test")
     await producer.send_all(
         [
-            Message(name, "key", (one.value or b"").decode(), {key: text.decode() for key, text in one.headers}, number)
+            Message(
+                topic, "key", (one.value or b"").decode(), {key: text.decode() for key, text in one.headers}, number
+            )
             for number, partition in enumerate(lms.topic)
             for one in partition
         ]
     )
     await producer.stop()
-    return name
 
 
 def subscriber(kafka_bootstrap: str, topic: str, folder: Path, *more: str) -> "subprocess.Popen[str]":
@@ -89,6 +97,34 @@ async def test_a_topic_read_again_from_its_beginning_changes_nothing(
     before = written(tmp_path)
     assert "is written" not in once(kafka_bootstrap, topic, tmp_path, "--from-beginning")
     assert written(tmp_path) == before
+
+
+async def test_after_a_restore_it_reads_the_topic_that_was_made_anew(kafka_bootstrap: str, tmp_path: Path) -> None:
+    topic, lms = f"payroll.{new_id()[-8:]}", Lms(partitions=24)
+    await declare(kafka_bootstrap, [Topic(topic)])
+    for person in range(PEOPLE):
+        lms.book(person, (0, 480))
+    kept = len(lms.log)
+    lms.book(0, (0, 240))
+    lms.close()
+    await publish(kafka_bootstrap, topic, lms)
+    once(kafka_bootstrap, topic, tmp_path)
+    assert sum_of(tmp_path, "2026-01") == PEOPLE * 480 + 240
+
+    lms.restore(kept)
+    lms.book(1, (0, 60))
+    lms.close()
+    lms.close()
+    await recreate(kafka_bootstrap, [Topic(topic)])
+    await publish(kafka_bootstrap, topic, lms)
+    once(kafka_bootstrap, topic, tmp_path)
+    assert sum_of(tmp_path, "2026-01") == PEOPLE * 480 + 240, "a file was changed"
+    assert sum_of(tmp_path, "2026-02") == 60 - 240
+
+
+def sum_of(folder: Path, period: str) -> int:
+    with (folder / f"absences-{period}.csv").open(encoding="utf-8", newline="") as file:
+        return sum(int(line["entitlement_minutes"]) for line in csv.DictReader(file))
 
 
 async def test_it_ends_with_a_sentence_when_something_is_wrong(

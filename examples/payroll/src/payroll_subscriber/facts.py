@@ -22,6 +22,7 @@ class Position(NamedTuple):
 class Fact:
     """A message of the topic: `copies` is how many partitions it stands in, 1 for most."""
 
+    id: str
     stream: str
     position: Position
     type: str
@@ -34,8 +35,6 @@ class Verdict(Enum):
 
     SEEN = "seen"
     NEXT = "next"
-    RESTORED = "restored"
-    """It takes the place of facts that were seen: LMS was restored to a moment before them."""
     MISSING = "missing"
     """A fact before it has not come."""
 
@@ -46,6 +45,7 @@ def parse(headers: Iterable[tuple[str, bytes]], value: bytes | None) -> Fact:
     try:
         data = json.loads(value or b"")
         return Fact(
+            id=found["ce_id"],
             stream=found["ce_stream"],
             position=Position(int(found["ce_logepoch"]), int(found["ce_streamversion"])),
             type=found["ce_type"],
@@ -59,13 +59,10 @@ def parse(headers: Iterable[tuple[str, bytes]], value: bytes | None) -> Fact:
 def judge(position: Position, seen: Position | None) -> Verdict:
     """Compare a fact with the last one that was seen of its stream; None: none was.
 
-    A fact may come again at any later offset, so offsets tell nothing. Versions count from 1 without gaps. After a
-    restore of LMS they go on from an earlier one, under a higher epoch.
+    A fact may come again at any later offset, so offsets tell nothing. Versions count from 1 without gaps.
     """
     if seen is None:
         return Verdict.NEXT if position.version == 1 else Verdict.MISSING
     if position <= seen:
         return Verdict.SEEN
-    if position.version == seen.version + 1:
-        return Verdict.NEXT
-    return Verdict.RESTORED if position.version <= seen.version else Verdict.MISSING
+    return Verdict.NEXT if position.version == seen.version + 1 else Verdict.MISSING

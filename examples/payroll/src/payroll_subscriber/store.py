@@ -3,6 +3,10 @@
 So whatever kills the process, the next one goes on where the last committed batch ended, and what comes again is
 recognised by its stream's position. A line is written into exactly one file, that of the first month to be complete of
 its own period or a later one.
+
+When LMS is restored to an earlier moment, its topic is made anew: with what was kept, then `log.restored` in every
+partition, then what comes under a higher epoch. The store then wants the topic from its beginning, and notes what it
+meets again. What it had seen and does not meet in front of `log.restored` never happened, and is undone.
 """
 
 import sqlite3
@@ -14,15 +18,28 @@ from typing import Any, NamedTuple
 from payroll_subscriber.facts import Fact, Position, Unreadable, Verdict, judge, parse
 
 _SCHEMA = """
+-- `last_id` is the fact at the offset before: another one stands there when the topic was made anew.
 CREATE TABLE IF NOT EXISTS offsets (
     partition INTEGER PRIMARY KEY,
-    next_offset INTEGER NOT NULL
+    next_offset INTEGER NOT NULL,
+    last_id TEXT NOT NULL
 );
--- The last fact that was seen of each stream. `place` is the stream, or stream and partition where copies stand in all.
+-- The last fact that was seen of each stream, and the last that was met since the topic was begun from its beginning.
+-- `place` is the stream, or stream and partition where copies stand in all.
 CREATE TABLE IF NOT EXISTS seen (
     place TEXT PRIMARY KEY,
+    stream TEXT NOT NULL,
+    partition INTEGER NOT NULL,
     log_epoch INTEGER NOT NULL,
-    version INTEGER NOT NULL
+    version INTEGER NOT NULL,
+    met_version INTEGER NOT NULL
+);
+-- The restores of LMS that were heard of, by the epoch that each began (partition NULL), and in which partitions each
+-- was followed.
+CREATE TABLE IF NOT EXISTS restores (
+    log_epoch INTEGER NOT NULL,
+    partition INTEGER,
+    PRIMARY KEY (log_epoch, partition)
 );
 -- Every line. `state`: `stands`; `abandoned`, when LMS was restored to a moment before it and it had been written to a
 -- file already; `reversal`, which takes an abandoned one back in a later file. `file` is the month whose file has it.
@@ -51,6 +68,7 @@ CREATE INDEX IF NOT EXISTS lines_file ON lines (file, period);
 -- The copies of `period.closed` that have come, one for each partition, with the control totals that they name.
 CREATE TABLE IF NOT EXISTS closings (
     period TEXT NOT NULL,
+    stream TEXT NOT NULL,
     log_epoch INTEGER NOT NULL,
     partition INTEGER NOT NULL,
     version INTEGER NOT NULL,
@@ -112,29 +130,37 @@ class Store:
     # Reading the topic ------------------------------------------------------------------------------------------------
 
     def offsets(self) -> dict[int, int]:
-        """Return where to go on in each partition."""
-        return {row["partition"]: row["next_offset"] for row in self._connection.execute("SELECT * FROM offsets")}
+        """Return where to go on in each partition: at the last message that was taken, to see that it is there."""
+        rows = self._connection.execute("SELECT partition, next_offset FROM offsets")
+        return {row["partition"]: row["next_offset"] - 1 for row in rows}
 
     def forget_offsets(self) -> None:
         """Read everything again from the beginning: what was seen is recognised."""
         with self._transaction() as do:
-            do.execute("DELETE FROM offsets")
+            _begin_anew(do)
 
-    def apply(self, messages: Sequence[Message]) -> None:
+    def apply(self, messages: Sequence[Message]) -> bool:
         """Take messages, each partition in its order, all in one transaction with the offsets.
 
-        Raises Unreadable and Missing; then nothing of the batch was taken.
+        Return whether to go on; False: the topic was made anew, and must be read from its beginning. Raises Unreadable
+        and Missing; then nothing of the batch was taken.
         """
         with self._transaction() as do:
             for message in messages:
                 try:
-                    _take(do, message.partition, parse(message.headers, message.value))
+                    fact = parse(message.headers, message.value)
+                    if _is_another_topic(do, message, fact):
+                        _begin_anew(do)
+                        return False
+                    _take(do, message.partition, fact)
                 except (Unreadable, Missing) as error:
                     raise type(error)(f"partition {message.partition}, offset {message.offset}: {error}") from error
                 do.execute(
-                    "INSERT INTO offsets VALUES (?, ?) ON CONFLICT DO UPDATE SET next_offset = excluded.next_offset",
-                    (message.partition, message.offset + 1),
+                    "INSERT INTO offsets VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
+                    " SET next_offset = excluded.next_offset, last_id = excluded.last_id",
+                    (message.partition, message.offset + 1, fact.id),
                 )
+        return True
 
     # Files ------------------------------------------------------------------------------------------------------------
 
@@ -168,18 +194,39 @@ class Store:
         self._connection.execute("COMMIT")
 
 
+def _is_another_topic(do: sqlite3.Connection, message: Message, fact: Fact) -> bool:
+    """Say whether the topic was made anew: a fact has a new epoch, or stands where another one was read."""
+    if fact.position.log_epoch > 1:
+        heard = do.execute("SELECT 1 FROM restores WHERE log_epoch >= ?", (fact.position.log_epoch,)).fetchone()
+        if heard is None:
+            do.execute("INSERT INTO restores VALUES (?, NULL)", (fact.position.log_epoch,))
+            return True
+    row = do.execute("SELECT next_offset, last_id FROM offsets WHERE partition = ?", (message.partition,)).fetchone()
+    if row is None or message.offset >= row["next_offset"]:
+        return False
+    return bool(message.offset < row["next_offset"] - 1 or fact.id != row["last_id"])
+
+
+def _begin_anew(do: sqlite3.Connection) -> None:
+    do.execute("DELETE FROM offsets")
+    do.execute("UPDATE seen SET met_version = 0")
+
+
 def _take(do: sqlite3.Connection, partition: int, fact: Fact) -> None:
+    if fact.type == "log.restored":
+        _follow_restore(do, partition, fact)
+        return
     place = fact.stream if fact.copies == 1 else f"{fact.stream} in {partition}"
     row = do.execute("SELECT log_epoch, version FROM seen WHERE place = ?", (place,)).fetchone()
     seen = None if row is None else Position(*row)
     match judge(fact.position, seen):
         case Verdict.SEEN:
+            met = "UPDATE seen SET met_version = MAX(met_version, ?) WHERE place = ?"
+            do.execute(met, (fact.position.version, place))
             return
         case Verdict.MISSING:
             was = f"version {seen.version}" if seen else "nothing"
             raise Missing(f"{fact.stream} jumps from {was} to version {fact.position.version}")
-        case Verdict.RESTORED:
-            _abandon(do, partition, fact)
         case Verdict.NEXT:
             pass
     try:
@@ -193,9 +240,9 @@ def _take(do: sqlite3.Connection, partition: int, fact: Fact) -> None:
     except (KeyError, TypeError) as error:
         raise Unreadable(f"{fact.type} lacks what is read here: {error}") from error
     do.execute(
-        "INSERT INTO seen VALUES (?, ?, ?)"
-        " ON CONFLICT DO UPDATE SET log_epoch = excluded.log_epoch, version = excluded.version",
-        (place, *fact.position),
+        "INSERT INTO seen VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+        " SET log_epoch = excluded.log_epoch, version = excluded.version, met_version = excluded.met_version",
+        (place, fact.stream, partition, *fact.position, fact.position.version),
     )
 
 
@@ -216,8 +263,8 @@ def _close(do: sqlite3.Connection, partition: int, fact: Fact) -> None:
     """Note a copy; with the last one the month is complete, and its lines are put into its file."""
     period, epoch = fact.data["period"], fact.position.log_epoch
     row = {
-        "period": period, "log_epoch": epoch, "partition": partition, "version": fact.position.version,
-        "copies": fact.copies, "line_count": fact.data["line_count"],
+        "period": period, "stream": fact.stream, "log_epoch": epoch, "partition": partition,
+        "version": fact.position.version, "copies": fact.copies, "line_count": fact.data["line_count"],
         "entitlement_minutes": fact.data["entitlement_minutes"], "scheduled_minutes": fact.data["scheduled_minutes"],
     }  # fmt: skip
     _insert(do, "closings", row)
@@ -231,9 +278,6 @@ def _close(do: sqlite3.Connection, partition: int, fact: Fact) -> None:
     ).fetchone()
     expected = (row["line_count"], row["entitlement_minutes"], row["scheduled_minutes"])
     if tuple(found) != expected:
-        (newest,) = do.execute("SELECT MAX(log_epoch) FROM seen").fetchone()
-        if newest is not None and newest > epoch:
-            return  # closed in a time that a restore may have undone; if it was not, the next month misses this one
         raise Missing(
             f"{period} should have (lines, entitlement, scheduled minutes) {expected}, and has {tuple(found)}"
         )
@@ -246,20 +290,32 @@ def _close(do: sqlite3.Connection, partition: int, fact: Fact) -> None:
         do.execute("UPDATE lines SET file = ? WHERE file IS NULL AND period <= ?", (period, period))
 
 
-def _abandon(do: sqlite3.Connection, partition: int, fact: Fact) -> None:
-    """Undo what was seen of a stream from a version on: LMS was restored to a moment before it.
+def _follow_restore(do: sqlite3.Connection, partition: int, fact: Fact) -> None:
+    """Undo what was seen of the partition's streams and did not come again in front of this: it never happened."""
+    epoch = fact.position.log_epoch
+    if do.execute("SELECT 1 FROM restores WHERE log_epoch = ? AND partition = ?", (epoch, partition)).fetchone():
+        return
+    beyond = do.execute(
+        "SELECT place, stream, met_version FROM seen WHERE partition = ? AND log_epoch < ? AND met_version < version",
+        (partition, epoch),
+    ).fetchall()
+    for place, stream, met in beyond:
+        _abandon(do, partition, stream, met, epoch)
+        do.execute("UPDATE seen SET version = met_version WHERE place = ?", (place,))
+    do.execute("DELETE FROM seen WHERE version = 0")
+    do.execute("INSERT INTO restores VALUES (?, ?)", (epoch, partition))
+
+
+def _abandon(do: sqlite3.Connection, partition: int, stream: str, kept: int, epoch: int) -> None:
+    """Undo what was recorded in a stream behind a version, and before an epoch.
 
     Lines that no file has are forgotten; those of a file are taken back in the next one. A month that was complete
     stays so; what is booked in it anew goes into the next file, too.
     """
-    gone = (fact.stream, fact.position.version, fact.position.log_epoch)
-    if fact.copies > 1:
-        do.execute(
-            "DELETE FROM closings WHERE partition = ? AND version >= ? AND log_epoch < ?", (partition, *gone[1:])
-        )
-        return
-    standing = "stream = ? AND version >= ? AND log_epoch < ? AND state = 'stands'"
-    do.execute(f"DELETE FROM lines WHERE {standing} AND file IS NULL", gone)  # noqa: S608  # our own words
+    behind, gone = "stream = ? AND version > ? AND log_epoch < ?", (stream, kept, epoch)
+    do.execute(f"DELETE FROM closings WHERE {behind} AND partition = ?", (*gone, partition))  # noqa: S608  # our own words
+    standing = f"{behind} AND state = 'stands'"
+    do.execute(f"DELETE FROM lines WHERE {standing} AND file IS NULL", gone)  # noqa: S608
     for row in do.execute(f"SELECT * FROM lines WHERE {standing}", gone).fetchall():  # noqa: S608
         reversal = {
             **row, "state": "reversal", "entitlement_minutes": -row["entitlement_minutes"],

@@ -41,7 +41,9 @@ async def run(
                 for record in records
             ]
             if messages:
-                store.apply(messages)
+                if not store.apply(messages):
+                    for one in client.assignment():
+                        client.seek(one, 0)
                 deliver(store, folder)
     finally:
         await client.stop()

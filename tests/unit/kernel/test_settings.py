@@ -75,3 +75,33 @@ def test_production_refuses_weak_settings(
     with pytest.raises(BadSettings, match=complaint) as refusal:
         load(Own)
     assert str(refusal.value).startswith(f"{variable}: ")
+
+
+REPLICA = "mysql://lms_requests:n0tGue55ed@replica:3306/"
+
+
+def test_there_need_be_no_replica(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load(KernelSettings).replica_database_url is None
+    monkeypatch.setenv("REPLICA_DATABASE_URL", "")
+    assert load(KernelSettings).replica_database_url is None, "a variable that is there and empty says the same"
+
+
+def test_a_replica_has_the_schema_of_its_primary(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPLICA_DATABASE_URL", f"{REPLICA}lms_requests")
+    assert load(KernelSettings).replica_database_url == SecretStr(f"{REPLICA}lms_requests")
+    monkeypatch.setenv("REPLICA_DATABASE_URL", f"{REPLICA}lms_balances")
+    with pytest.raises(
+        BadSettings, match=r"^REPLICA_DATABASE_URL: names the schema lms_balances, and DATABASE_URL lms_req"
+    ):
+        load(KernelSettings)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("REPLICA_DATABASE_URL", "postgres://replica/lms_requests"), ("LMS_REPLICA_LAG_SECONDS", "2"),
+     ("LMS_REPLICA_LAG_SECONDS", "31")],
+)  # fmt: skip
+def test_a_wrong_setting_of_the_replica_is_named(monkeypatch: pytest.MonkeyPatch, variable: str, value: str) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(BadSettings, match=f"^{variable}: "):
+        load(KernelSettings)

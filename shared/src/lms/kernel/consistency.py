@@ -3,6 +3,9 @@
 A token is base64url of a JSON list of [service, topic, stream, version]. A read that sends it back waits until every
 consumer of its service that subscribes to the topic has seen that version of the stream; views that a command writes in
 its own transaction need no wait. Several tokens may be sent, separated by commas.
+
+A replica has everything of a transaction or nothing, and in the order of the primary: it shows a command of its service
+once it has the command's events, and what came of a foreign fact once its consumers there have seen it.
 """
 
 import asyncio
@@ -12,12 +15,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import orjson
-from sqlalchemy import select
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.database import Database
 from lms.kernel.errors import Malformed, NotCaughtUp
 from lms.kernel.event import StreamVersion
-from lms.kernel.schema import consumer_versions
+from lms.kernel.schema import consumer_versions, events
 
 T = TypeVar("T")
 
@@ -74,7 +78,8 @@ class CatchUp:
     `subscriptions` maps the name of each consumer to the topics that it reads.
     """
 
-    def __init__(self, database: Database, subscriptions: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, service: str, database: Database, subscriptions: Mapping[str, Sequence[str]]) -> None:
+        self._service = service
         self._database = database
         self._readers: dict[str, tuple[str, ...]] = {}
         for consumer, topics in subscriptions.items():
@@ -83,25 +88,52 @@ class CatchUp:
 
     async def wait(self, header: str, *, seconds: float = WAIT_SECONDS) -> None:
         """Return once everything that the tokens name was seen here. Raises NotCaughtUp after `seconds`."""
-        needed = {
-            (consumer, one.stream): one.version
-            for one in sorted(read_token(header), key=lambda one: one.version)
-            for consumer in self._readers.get(one.topic, ())
-        }
-        if needed and await polled(lambda: self._seen(needed), seconds) is None:
+        needed = self._needed(read_token(header))
+
+        async def caught_up() -> bool | None:
+            async with self._database.read() as connection:
+                return await _have_seen(connection, needed) or None
+
+        if needed and await polled(caught_up, seconds) is None:
             raise NotCaughtUp("The view has not seen your last change yet; repeat the request.")
 
-    async def _seen(self, needed: Mapping[tuple[str, str], int]) -> bool | None:
-        consumers = {consumer for consumer, _ in needed}
-        streams = {stream for _, stream in needed}
-        async with self._database.read() as connection:
+    async def shown_on(self, connection: AsyncConnection, header: str) -> bool:
+        """Say whether a replica, by this connection, shows everything that the tokens name."""
+        named = read_token(header)
+        own: dict[str, int] = {}
+        for one in named:
+            if one.service == self._service:
+                own[one.stream] = max(one.version, own.get(one.stream, 0))
+        if own:
+            at = events.c
             rows = await connection.execute(
-                select(consumer_versions.c.consumer, consumer_versions.c.stream, consumer_versions.c.version).where(
-                    consumer_versions.c.consumer.in_(consumers), consumer_versions.c.stream.in_(streams)
-                )
+                select(at.stream, func.max(at.version)).where(at.stream.in_(own)).group_by(at.stream)
             )
-            seen = {(row.consumer, row.stream): int(row.version) for row in rows}
-        return True if all(seen.get(one, 0) >= version for one, version in needed.items()) else None
+            there = {stream: int(version) for stream, version in rows}
+            if any(there.get(stream, 0) < version for stream, version in own.items()):
+                return False
+        needed = self._needed(named)
+        return not needed or await _have_seen(connection, needed)
+
+    def _needed(self, named: Sequence[Written]) -> dict[tuple[str, str], int]:
+        return {
+            (consumer, one.stream): one.version
+            for one in sorted(named, key=lambda one: one.version)
+            for consumer in self._readers.get(one.topic, ())
+        }
+
+
+async def _have_seen(connection: AsyncConnection, needed: Mapping[tuple[str, str], int]) -> bool:
+    """Say whether each consumer has seen the version of each stream that it needs."""
+    consumers = {consumer for consumer, _ in needed}
+    streams = {stream for _, stream in needed}
+    rows = await connection.execute(
+        select(consumer_versions.c.consumer, consumer_versions.c.stream, consumer_versions.c.version).where(
+            consumer_versions.c.consumer.in_(consumers), consumer_versions.c.stream.in_(streams)
+        )
+    )
+    seen = {(row.consumer, row.stream): int(row.version) for row in rows}
+    return all(seen.get(one, 0) >= version for one, version in needed.items())
 
 
 async def polled(poll: Callable[[], Awaitable[T | None]], seconds: float) -> T | None:

@@ -86,7 +86,9 @@ class Database:
     only after IDLE_SECONDS. A cancelled task closes its connection instead of returning it half-used.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 10, pool_timeout: float = 5.0) -> None:
+    def __init__(
+        self, url: str, *, pool_size: int = 10, pool_timeout: float = 5.0, connect_timeout: float = 5.0
+    ) -> None:
         parsed = make_url(url).set(drivername="mysql+aiomysql")
         self.url = parsed
         self.engine: AsyncEngine = create_async_engine(
@@ -98,7 +100,7 @@ class Database:
             pool_reset_on_return=None,  # `transaction` has ended it, or the connection is invalid
             hide_parameters=True,
             isolation_level="READ COMMITTED",
-            connect_args={"connect_timeout": 5, "init_command": "SET time_zone = '+00:00'"},
+            connect_args={"connect_timeout": connect_timeout, "init_command": "SET time_zone = '+00:00'"},
         )
         event.listen(self.engine.sync_engine, "checkin", _note_idle)
         event.listen(self.engine.sync_engine, "checkout", _require_open)

@@ -25,6 +25,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -66,6 +67,7 @@ from lms.kernel.metrics import (
 )
 from lms.kernel.migrations import applied, knows, newest
 from lms.kernel.problems import PROBLEM_JSON, Problem, answer_problem, problem_response
+from lms.kernel.replica import AskPrimaryAgain, Replica
 from lms.kernel.settings import KernelSettings, ProcessSettings
 from lms.kernel.tracing import Attributes, current_traceparent, describe, failed, span, traceparent_of
 
@@ -149,6 +151,11 @@ class HttpRuntime(HttpProcess, Protocol):
         ...
 
     @property
+    def replica(self) -> Replica | None:
+        """Its replica, where there is one."""
+        ...
+
+    @property
     def executor(self) -> Executor:
         """The command executor."""
         ...
@@ -161,6 +168,7 @@ def create_app(process: HttpProcess, routers: Sequence[APIRouter], title: str) -
     """
     app = _bare_app(title, process.settings)
     app.state.runtime = process
+    app.state.replica = None
     own = {name: partial(check, process) for name, check in process.service.checks.items()}
     if isinstance(process.settings, KernelSettings):
         app.include_router(_stateful(app, cast("HttpRuntime", process), own))
@@ -183,8 +191,11 @@ def _stateful(app: FastAPI, runtime: HttpRuntime, own: Mapping[str, Callable[[],
     """Give the application its idempotent commands and its reads; return the health routes."""
     settings: KernelSettings = runtime.settings
     app.state.answers = stored_answers(runtime)
+    app.state.replica = runtime.replica
     app.state.catch_up = CatchUp(
-        runtime.database, {consumer.name: consumer.topics for consumer in runtime.service.consumers}
+        runtime.service.name,
+        runtime.database,
+        {consumer.name: consumer.topics for consumer in runtime.service.consumers},
     )
     return health_router(
         {
@@ -227,7 +238,10 @@ class _App(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         """Return the whole stack, with the trail around it."""
         process: HttpProcess = self.state.runtime
-        return RequestTrail(super().build_middleware_stack(), None if process.settings.production else process.clock)
+        stack = super().build_middleware_stack()
+        if self.state.replica is not None:
+            stack = AskPrimaryAgain(stack)
+        return RequestTrail(stack, None if process.settings.production else process.clock)
 
 
 def stored_answers(runtime: HttpRuntime) -> StoredAnswers:
@@ -439,12 +453,36 @@ class Views:
     connection: AsyncConnection
 
 
-async def _views(
+ConsistencyToken = Annotated[
+    str | None, Header(description="From the answer to a command: wait until its effect shows here")
+]
+
+
+async def _views(request: Request, consistency_token: ConsistencyToken = None) -> AsyncIterator[Views]:
+    async with _newest_views(request, consistency_token) as views:
+        yield views
+
+
+async def _stale_views(
     request: Request,
-    consistency_token: Annotated[
-        str | None, Header(description="From the answer to a command: wait until its effect shows here")
+    consistency_token: ConsistencyToken = None,
+    cache_control: Annotated[
+        str | None, Header(description="`no-cache`: nothing that is some seconds old, as a replica's answer may be")
     ] = None,
 ) -> AsyncIterator[Views]:
+    replica: Replica | None = request.app.state.replica
+    if replica is not None and replica.takes(request.scope, cache_control):
+        async with replica.read() as connection:
+            if not consistency_token or await request.app.state.catch_up.shown_on(connection, consistency_token):
+                yield Views(connection)
+                return
+        replica.lacks(request.scope)
+    async with _newest_views(request, consistency_token) as views:
+        yield views
+
+
+@asynccontextmanager
+async def _newest_views(request: Request, consistency_token: str | None) -> AsyncIterator[Views]:
     if consistency_token:
         await request.app.state.catch_up.wait(consistency_token)
     runtime: HttpRuntime = request.app.state.runtime
@@ -453,6 +491,9 @@ async def _views(
 
 
 ViewsDep = Annotated[Views, Depends(_views, scope="function")]
+StaleViewsDep = Annotated[Views, Depends(_stale_views, scope="function")]
+"""Views of a GET whose answer may be some seconds old: without a Consistency-Token that says otherwise, or `no-cache`,
+a replica may give it (`replica.py`). Not for what somebody changes by its ETag, decides by, or waits for."""
 
 
 async def get_runtime(request: Request) -> Any:

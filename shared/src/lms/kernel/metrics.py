@@ -65,6 +65,8 @@ DB_CONNECTION_WAIT = Histogram(
     "From asking the pool for a connection to having one that works",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0),
 )
+REPLICA_LAG = Gauge("replica_lag_seconds", "Age of what the replica is known to show; 0 where there is no replica")
+REPLICA_READS = Counter("replica_reads_total", "Reads that may be stale, by what became of them", ("outcome",))
 CACHE_LOOKUPS = Counter("cache_lookups_total", "Looks into Redis before an answer is computed", ("cache", "result"))
 
 COMMANDS = Counter("commands_total", "Commands and what came of them", ("outcome",))
@@ -151,6 +153,12 @@ def announce_commands(event_types: Iterable[str], jobs: Iterable[str]) -> None:
     for job in jobs:
         for outcome in ("done", "failed"):
             JOB_RUNS.labels(job, outcome)
+
+
+def announce_replica() -> None:
+    """Let what became of reads that a replica might answer read 0 until there is one."""
+    for outcome in ("replica", "fresh", "behind", "again"):
+        REPLICA_READS.labels(outcome)
 
 
 def announce_consumer(consumer: str) -> None:

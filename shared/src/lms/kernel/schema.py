@@ -125,6 +125,15 @@ job_leases = Table(
 )
 """Which copy runs a periodic job now."""
 
+replica_beats = Table(
+    "replica_beats",
+    metadata,
+    Column("beat", BigInteger, primary_key=True, autoincrement=False),
+    Column("beaten_at", instant(), nullable=False),
+    **_TABLE,
+)
+"""One row, where there is a replica: how often the primary was told to show that the replica follows (`replica.py`)."""
+
 idempotency = Table(
     "idempotency",
     metadata,

@@ -63,6 +63,7 @@ from lms.kernel.recovery import (
     refuse_while_pending,
     republish,
 )
+from lms.kernel.replica import Replica
 from lms.kernel.server import HttpServer
 from lms.kernel.settings import BadSettings, KernelSettings, ProcessSettings, load
 from lms.kernel.tracing import BadTracing, shut_down
@@ -217,6 +218,7 @@ class Runtime(Process):
         super().__init__(service, settings)
         self.codec = Codec((*service.events, Restored), service.upcasters)
         self.database = Database(settings.database_url.get_secret_value(), pool_size=settings.database_pool)
+        self.replica = Replica.of(settings)
         self.store = EventStore(service.name, self.codec)
         self.producer = Producer(settings.kafka_bootstrap_servers, client_id=f"lms-{service.name}")
         self.relay = Relay(self.database, self.producer, service.name)
@@ -289,6 +291,8 @@ class Runtime(Process):
     async def start(self, *, worker: bool) -> None:
         """Start the clock and, as a worker, the relay, the consumers and the jobs."""
         await super().start(worker=worker)
+        if self.replica is not None:
+            self.spawn(self.replica.watch(), "watch the replica")
         if worker:
             self._relays = True
             self.relay.start()
@@ -310,6 +314,8 @@ class Runtime(Process):
                 await asyncio.wait_for(self.relay.stop(flush=_RELAY_SECONDS / 2), _RELAY_SECONDS)
         await super().stop()
         await _close(self.producer.stop(), self.keyring.close(), self.database.close())
+        if self.replica is not None:
+            await _close(self.replica.close())
 
     async def _run_job(self, job: Job) -> None:
         holder = f"{socket.gethostname()[:30]}.{os.getpid()}.{new_id()[-8:]}"

@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import make_url
@@ -28,6 +28,11 @@ _WEAK_PASSWORDS = frozenset({"", "root", "password", "lms", "secret", "mysql", "
 _BROKERS = re.compile(r"(?:sasl\+ssl://[^:@/]+:[^:@/]+@)?[^:@/,?]+:\d+(?:,[^:@/,?]+:\d+)*(?:\?ca=.+)?")
 _DISTINCT = 12
 """Fewer distinct characters than this in a secret mean that nobody drew it at random."""
+
+
+def _none_if_empty(value: Any) -> Any:
+    """Read a variable that is there and empty, as `docker compose` leaves it, like one that is not there."""
+    return value or None
 
 
 class BadSettings(Exception):
@@ -93,11 +98,16 @@ class KernelSettings(ProcessSettings):
 
     URLs have the form `mysql://user:password@host:port/schema`. `migration_database_url` belongs to a user who may
     change tables, and is needed only by `--migrate`. `encryption_key_previous` is set while keys are re-wrapped.
-    `verify_hours` is how often the service verifies itself; 0: never, somebody else runs `--verify`.
+    `verify_hours` is how often the service verifies itself; 0: never, somebody else runs `--verify`. The schema's
+    replica, where there is one, answers reads that may be `replica_lag_seconds` old (`replica.py`).
     """
 
     database_url: SecretStr = Field(validation_alias="DATABASE_URL")
     migration_database_url: SecretStr | None = Field(None, validation_alias="MIGRATION_DATABASE_URL")
+    replica_database_url: Annotated[SecretStr | None, BeforeValidator(_none_if_empty)] = Field(
+        None, validation_alias="REPLICA_DATABASE_URL"
+    )
+    replica_lag_seconds: float = Field(5.0, validation_alias="LMS_REPLICA_LAG_SECONDS", ge=3, le=30)
     database_pool: int = Field(10, validation_alias="LMS_DATABASE_POOL", ge=1, le=200)
     kafka_bootstrap_servers: str = Field(validation_alias="KAFKA_BOOTSTRAP_SERVERS", min_length=3, repr=False)
     encryption_key: Annotated[SecretStr, Strength(32)] = Field(validation_alias="ENCRYPTION_KEY")
@@ -126,12 +136,24 @@ class KernelSettings(ProcessSettings):
 
     @model_validator(mode="after")
     def _urls_are_usable(self) -> Self:
-        for name in ("database_url", "migration_database_url", "keyring_database_url"):
+        for name in ("database_url", "migration_database_url", "keyring_database_url", "replica_database_url"):
             secret: SecretStr | None = getattr(self, name)
             if secret is not None:
                 complaint = _url_fault(secret.get_secret_value(), production=self.production)
                 if complaint:
                     raise ValueError(f"{name.upper()}: {complaint}")
+        return self
+
+    @model_validator(mode="after")
+    def _the_replica_has_the_same_schema(self) -> Self:
+        if self.replica_database_url is not None:
+            primary, replica = (
+                make_url(one.get_secret_value()).database for one in (self.database_url, self.replica_database_url)
+            )
+            if primary != replica:
+                raise ValueError(
+                    f"REPLICA_DATABASE_URL: names the schema {replica}, and DATABASE_URL {primary}; name the same one."
+                )
         return self
 
 

@@ -153,6 +153,7 @@ class Running:
     database: Database
     executor: Executor
     redis: Redis
+    replica: None = None
     service: Wiring = field(default_factory=Wiring)
     ready: bool = True
     clock: FixedClock = field(default_factory=lambda: FixedClock(NOON))

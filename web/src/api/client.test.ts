@@ -72,6 +72,22 @@ test('a change carries the CSRF token, and a read does not', async () => {
   expect(asked.map((one) => one.headers.get('X-CSRF-Token'))).toEqual([null, 'token']);
 });
 
+test('for half a minute after a change nothing is read that may be older', async () => {
+  vi.useFakeTimers();
+  vi.advanceTimersByTime(60_000);
+  const asked = answering({
+    [ME]: { id: 'anna' },
+    'POST /api/v1/notifications/read-all': new Response(null, { status: 204 }),
+  });
+  await me();
+  await ok(api.POST('/api/v1/notifications/read-all'));
+  await me();
+  vi.advanceTimersByTime(30_000);
+  await me();
+  vi.useRealTimers();
+  expect(asked.map((one) => one.headers.get('Cache-Control'))).toEqual([null, null, 'no-cache', null]);
+});
+
 test('a refusal says what is wrong with which field', async () => {
   answering({ [ME]: () => problem(422, 'notice', [{ pointer: '/start_date', detail: 'is too soon' }]) });
   const error = await me().catch((caught: unknown) => caught);

@@ -42,9 +42,17 @@ const UNSAFE = new Set(['POST', 'PUT', 'PATCH', 'DELETE']);
 const AUTH = '/api/v1/auth/';
 const UNAUTHENTICATED = 401;
 const SERVER_ERROR = 500;
+/** Lists may be some seconds old, at most this long; whoever has changed something must not miss it. */
+const OLDEST_MS = 30_000;
 
+let freshUntil = 0;
 let whenSessionEnds: () => void = () => undefined;
 let refreshing: Promise<boolean> | undefined;
+
+/** Read nothing for a while that is older than now: something was changed. */
+export function demandFresh(): void {
+  freshUntil = Date.now() + OLDEST_MS;
+}
 
 /** Call `action` when the session has ended by itself. */
 export function onSessionEnd(action: () => void): void {
@@ -94,8 +102,14 @@ async function problemOf(answer: Response): Promise<Problem | null> {
   }
 }
 
-/** Send a request as the person who is signed in. */
+/** Send a request as the person who is signed in; what is read after a change is not older than that. */
 export async function send(request: Request): Promise<Response> {
+  const answer = await sendSigned(request);
+  if (UNSAFE.has(request.method)) demandFresh();
+  return answer;
+}
+
+async function sendSigned(request: Request): Promise<Response> {
   const again = request.clone();
   const answer = await fetch(signed(request));
   if (answer.status !== UNAUTHENTICATED || request.url.includes(AUTH)) return answer;
@@ -110,6 +124,7 @@ export async function send(request: Request): Promise<Response> {
 function signed(request: Request): Request {
   const token = csrfToken();
   if (token !== null && UNSAFE.has(request.method)) request.headers.set('X-CSRF-Token', token);
+  if (request.method === 'GET' && Date.now() < freshUntil) request.headers.set('Cache-Control', 'no-cache');
   return request;
 }
 

@@ -4413,6 +4413,8 @@ export interface operations {
             header?: {
                 /** @description From the answer to a command: wait until its effect shows here */
                 "consistency-token"?: string | null;
+                /** @description `no-cache`: nothing that is some seconds old, as a replica's answer may be */
+                "cache-control"?: string | null;
             };
             path?: never;
             cookie?: never;
@@ -4921,6 +4923,8 @@ export interface operations {
             header?: {
                 /** @description From the answer to a command: wait until its effect shows here */
                 "consistency-token"?: string | null;
+                /** @description `no-cache`: nothing that is some seconds old, as a replica's answer may be */
+                "cache-control"?: string | null;
             };
             path: {
                 leave_type: string;
@@ -5023,6 +5027,8 @@ export interface operations {
             header?: {
                 /** @description From the answer to a command: wait until its effect shows here */
                 "consistency-token"?: string | null;
+                /** @description `no-cache`: nothing that is some seconds old, as a replica's answer may be */
+                "cache-control"?: string | null;
             };
             path?: never;
             cookie?: never;
@@ -5210,6 +5216,8 @@ export interface operations {
             header?: {
                 /** @description From the answer to a command: wait until its effect shows here */
                 "consistency-token"?: string | null;
+                /** @description `no-cache`: nothing that is some seconds old, as a replica's answer may be */
+                "cache-control"?: string | null;
             };
             path?: never;
             cookie?: never;
@@ -5409,6 +5417,8 @@ export interface operations {
             header?: {
                 /** @description From the answer to a command: wait until its effect shows here */
                 "consistency-token"?: string | null;
+                /** @description `no-cache`: nothing that is some seconds old, as a replica's answer may be */
+                "cache-control"?: string | null;
             };
             path?: never;
             cookie?: never;
@@ -5718,6 +5728,8 @@ export interface operations {
             header?: {
                 /** @description From the answer to a command: wait until its effect shows here */
                 "consistency-token"?: string | null;
+                /** @description `no-cache`: nothing that is some seconds old, as a replica's answer may be */
+                "cache-control"?: string | null;
             };
             path?: never;
             cookie?: never;
@@ -6079,6 +6091,8 @@ export interface operations {
             header?: {
                 /** @description From the answer to a command: wait until its effect shows here */
                 "consistency-token"?: string | null;
+                /** @description `no-cache`: nothing that is some seconds old, as a replica's answer may be */
+                "cache-control"?: string | null;
             };
             path?: never;
             cookie?: never;
@@ -6414,6 +6428,8 @@ export interface operations {
             header?: {
                 /** @description From the answer to a command: wait until its effect shows here */
                 "consistency-token"?: string | null;
+                /** @description `no-cache`: nothing that is some seconds old, as a replica's answer may be */
+                "cache-control"?: string | null;
             };
             path?: never;
             cookie?: never;
@@ -6605,6 +6621,8 @@ export interface operations {
             header?: {
                 /** @description From the answer to a command: wait until its effect shows here */
                 "consistency-token"?: string | null;
+                /** @description `no-cache`: nothing that is some seconds old, as a replica's answer may be */
+                "cache-control"?: string | null;
             };
             path?: never;
             cookie?: never;
@@ -7300,6 +7318,8 @@ export interface operations {
             header?: {
                 /** @description From the answer to a command: wait until its effect shows here */
                 "consistency-token"?: string | null;
+                /** @description `no-cache`: nothing that is some seconds old, as a replica's answer may be */
+                "cache-control"?: string | null;
             };
             path?: never;
             cookie?: never;
@@ -7678,6 +7698,8 @@ export interface operations {
             header?: {
                 /** @description From the answer to a command: wait until its effect shows here */
                 "consistency-token"?: string | null;
+                /** @description `no-cache`: nothing that is some seconds old, as a replica's answer may be */
+                "cache-control"?: string | null;
             };
             path?: never;
             cookie?: never;

@@ -1,4 +1,5 @@
 import { QueryClient } from '@tanstack/react-query';
+import { api, ok } from '../api/client';
 import { answering, json } from '../testing/gateway';
 import { follow, readAgain } from './live';
 
@@ -67,6 +68,17 @@ test('what changed is read again, changes close together at once', () => {
 test('a notification may be about a case of a group, so the approvals are read again too', async () => {
   await readAgain(client, new Set(['notifications']));
   expect(stale()).toEqual(['approvals']);
+});
+
+test('what is read again after a hint is not older than the change', async () => {
+  vi.advanceTimersByTime(60_000);
+  const asked = answering({ 'GET /api/v1/me': { id: 'anna' } });
+  const me = () => ok(api.GET('/api/v1/me'));
+  await me();
+  FakeEventSource.newest.say('changed', { changed: ['balances'] });
+  vi.advanceTimersByTime(100);
+  await me();
+  expect(asked.map((one) => one.headers.get('Cache-Control'))).toEqual([null, 'no-cache']);
 });
 
 test('after a pause anything may have changed', () => {

@@ -1,6 +1,6 @@
 import { useQueryClient, type QueryClient } from '@tanstack/react-query';
 import { useEffect } from 'react';
-import { refresh } from '../api/client';
+import { demandFresh, refresh } from '../api/client';
 
 const EVENTS = '/api/v1/events';
 const FIRST_PAUSE_MS = 1_000;
@@ -10,6 +10,7 @@ const TOGETHER_MS = 100;
 /** Read again what is open of some resources; what is not open is read again when it is next looked at. */
 export function readAgain(client: QueryClient, resources: ReadonlySet<string>): Promise<void> {
   // HR is asked as a group, of which approvals knows no members: their notifications say that a case has come.
+  demandFresh();
   const stale = resources.has('notifications') ? new Set([...resources, 'approvals']) : resources;
   return client.invalidateQueries({ predicate: ({ queryKey }) => stale.has(String(queryKey[0])) });
 }
@@ -49,7 +50,10 @@ export function follow(client: QueryClient): () => void {
     source = stream;
     stream.addEventListener('ready', () => {
       pause = FIRST_PAUSE_MS;
-      if (missed) void client.invalidateQueries();
+      if (missed) {
+        demandFresh();
+        void client.invalidateQueries();
+      }
       missed = true;
     });
     stream.addEventListener('changed', (event: MessageEvent<string>) => {

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from lms.audit import commands, store
 from lms.audit.decider.verification import Record
 from lms.kernel.auth import Caller, requires
-from lms.kernel.http import Answer, ViewsDep, answer, get_runtime
+from lms.kernel.http import Answer, StaleViewsDep, answer, get_runtime
 from lms.kernel.pages import Page, PageDep
 from lms.kernel.service import Runtime
 
@@ -60,7 +60,7 @@ class VerificationAnswer(Answer):
 @router.get("", response_model=Page[RecordAnswer])
 async def search(
     caller: Auditor,
-    views: ViewsDep,
+    views: StaleViewsDep,
     page: PageDep,
     actor: Text = None,
     resource: Annotated[

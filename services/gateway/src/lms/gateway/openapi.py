@@ -5,7 +5,8 @@ from typing import Any
 
 DESCRIPTION = (
     "The API of LMS. Every answer carries X-Request-ID; refusals are application/problem+json. Commands take an "
-    "Idempotency-Key; a GET with the Consistency-Token of a command shows its effect."
+    "Idempotency-Key; a GET with the Consistency-Token of a command shows its effect. A list that takes a "
+    "Cache-Control may be some seconds old, unless that says `no-cache`."
 )
 
 _EVENTS: dict[str, Any] = {

@@ -39,8 +39,8 @@ PREFLIGHT = [
     (
         b"access-control-allow-headers",
         (
-            b"Authorization, Content-Type, Consistency-Token, Idempotency-Key, If-Match, Prefer, X-CSRF-Token, "
-            b"X-Request-ID, traceparent"
+            b"Authorization, Cache-Control, Content-Type, Consistency-Token, Idempotency-Key, If-Match, Prefer, "
+            b"X-CSRF-Token, X-Request-ID, traceparent"
         ),
     ),
     (b"access-control-max-age", b"600"),

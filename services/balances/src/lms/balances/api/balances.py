@@ -28,7 +28,7 @@ from lms.kernel.errors import FieldError, Malformed, NotFound
 from lms.kernel.event import Envelope
 from lms.kernel.eventstore import Recorded
 from lms.kernel.execution import UnitOfWork
-from lms.kernel.http import Answer, Body, CommandsDep, ViewsDep, answer, get_runtime, to_json
+from lms.kernel.http import Answer, Body, CommandsDep, StaleViewsDep, ViewsDep, answer, get_runtime, to_json
 from lms.kernel.ids import new_id
 from lms.kernel.pages import Page, PageDep
 from lms.kernel.sealed import ERASED, Sealed
@@ -270,7 +270,7 @@ async def get_entries(
     *,
     leave_type: str,
     caller: CallerDep,
-    views: ViewsDep,
+    views: StaleViewsDep,
     runtime: RuntimeDep,
     page: PageDep,
     employee_id: EmployeeQuery = None,

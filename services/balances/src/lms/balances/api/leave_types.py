@@ -11,7 +11,7 @@ from lms.balances.decider.catalogue import LeaveTypeUnknown
 from lms.balances.events import LeaveTypeTerms, Slug
 from lms.balances.projections.catalogue import LeaveTypeRow, all_leave_types
 from lms.kernel.auth import Caller, CallerDep, requires
-from lms.kernel.http import Answer, Body, CommandsDep, IfMatchDep, ViewsDep, answer
+from lms.kernel.http import Answer, Body, CommandsDep, IfMatchDep, StaleViewsDep, ViewsDep, answer
 from lms.kernel.pages import Page
 
 router = APIRouter(prefix="/api/v1/leave-types", tags=["leave types"])
@@ -69,7 +69,7 @@ def _answer(row: LeaveTypeRow) -> LeaveTypeAnswer:
 
 
 @router.get("", response_model=Page[LeaveTypeAnswer])
-async def get_leave_types(_caller: CallerDep, views: ViewsDep) -> Response:
+async def get_leave_types(_caller: CallerDep, views: StaleViewsDep) -> Response:
     """List all leave types."""
     rows = await all_leave_types(views.connection)
     return answer(Page(items=[_answer(row) for row in rows]))

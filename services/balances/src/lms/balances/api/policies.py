@@ -14,7 +14,7 @@ from lms.balances.events import Identifier, PolicyPublished, PolicyTerms, Slug
 from lms.balances.projections.catalogue import all_policies
 from lms.kernel.auth import Caller, CallerDep, requires
 from lms.kernel.execution import UnitOfWork
-from lms.kernel.http import Answer, Body, CommandsDep, IfMatchDep, ViewsDep, answer
+from lms.kernel.http import Answer, Body, CommandsDep, IfMatchDep, StaleViewsDep, ViewsDep, answer
 from lms.kernel.pages import Page
 
 router = APIRouter(prefix="/api/v1/policies", tags=["policies"])
@@ -100,7 +100,7 @@ def _policy(versions: Sequence[PolicyPublished]) -> PolicyAnswer:
 
 @router.get("", response_model=Page[PolicyAnswer])
 async def get_policies(
-    _caller: CallerDep, views: ViewsDep, leave_type: Annotated[str | None, Query()] = None
+    _caller: CallerDep, views: StaleViewsDep, leave_type: Annotated[str | None, Query()] = None
 ) -> Response:
     """List all policies, each with its versions."""
     by_id: dict[str, list[PolicyPublished]] = defaultdict(list)

@@ -17,7 +17,7 @@ from lms.directory.projections import calendars
 from lms.kernel.auth import CallerDep
 from lms.kernel.errors import Malformed
 from lms.kernel.execution import UnitOfWork
-from lms.kernel.http import Answer, Body, CommandsDep, ViewsDep, answer
+from lms.kernel.http import Answer, Body, CommandsDep, StaleViewsDep, ViewsDep, answer
 from lms.kernel.ids import new_id
 from lms.kernel.pages import Page, PageDep
 
@@ -76,7 +76,7 @@ class CalendarWithHolidays(CalendarAnswer):
 
 
 @router.get("", response_model=Page[CalendarAnswer])
-async def list_calendars(caller: CallerDep, views: ViewsDep, page: PageDep) -> Response:
+async def list_calendars(caller: CallerDep, views: StaleViewsDep, page: PageDep) -> Response:
     """List calendars by name, without their dates."""
     del caller
     after = page.after(str, str)

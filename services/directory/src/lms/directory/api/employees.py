@@ -16,7 +16,7 @@ from lms.directory.projections.employees import Criteria, EmployeeRow
 from lms.kernel.auth import Caller, CallerDep
 from lms.kernel.errors import FieldError, Forbidden, RuleBroken
 from lms.kernel.execution import UnitOfWork
-from lms.kernel.http import Answer, Body, CommandsDep, IfMatchDep, ViewsDep, answer
+from lms.kernel.http import Answer, Body, CommandsDep, IfMatchDep, StaleViewsDep, ViewsDep, answer
 from lms.kernel.ids import new_id
 from lms.kernel.pages import Page, PageDep
 
@@ -123,7 +123,7 @@ class NewEmployeeAnswer(EmployeeAnswer):
 async def list_employees(  # a filter each
     caller: CallerDep,
     parts: PartsDep,
-    views: ViewsDep,
+    views: StaleViewsDep,
     page: PageDep,
     ids: Annotated[list[Id] | None, Query(alias="id", max_length=200, description="One or several people")] = None,
     department: Id | None = None,

@@ -18,7 +18,7 @@ from lms.directory.projections import departments, locations, schedules
 from lms.kernel.auth import CallerDep
 from lms.kernel.errors import NotFound
 from lms.kernel.execution import UnitOfWork
-from lms.kernel.http import Answer, Body, CommandsDep, IfMatchDep, ViewsDep, answer
+from lms.kernel.http import Answer, Body, CommandsDep, IfMatchDep, StaleViewsDep, ViewsDep, answer
 from lms.kernel.ids import new_id
 from lms.kernel.pages import Page, PageDep
 
@@ -114,7 +114,7 @@ class ScheduleAnswer(Answer):
 
 
 @router.get("/departments", response_model=Page[DepartmentAnswer])
-async def list_departments(caller: CallerDep, views: ViewsDep, page: PageDep) -> Response:
+async def list_departments(caller: CallerDep, views: StaleViewsDep, page: PageDep) -> Response:
     """List departments by name."""
     del caller
     after = page.after(str, str)
@@ -165,7 +165,7 @@ async def patch_department(
 
 
 @router.get("/locations", response_model=Page[LocationAnswer])
-async def list_locations(caller: CallerDep, views: ViewsDep, page: PageDep) -> Response:
+async def list_locations(caller: CallerDep, views: StaleViewsDep, page: PageDep) -> Response:
     """List locations by name."""
     del caller
     after = page.after(str, str)
@@ -210,7 +210,7 @@ async def patch_location(
 
 
 @router.get("/schedules", response_model=Page[ScheduleAnswer])
-async def list_schedules(caller: CallerDep, views: ViewsDep, page: PageDep) -> Response:
+async def list_schedules(caller: CallerDep, views: StaleViewsDep, page: PageDep) -> Response:
     """List work schedules by name."""
     del caller
     after = page.after(str, str)

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.responses import Response
 
 from lms.kernel.auth import Caller, CallerDep
-from lms.kernel.http import ViewsDep, answer
+from lms.kernel.http import StaleViewsDep, answer
 from lms.requests.api.access import RuntimeDep, visible_employees
 from lms.requests.api.answers import Absence, CalendarAnswer, Day, Id
 from lms.requests.decider.errors import EmployeeUnknown, EndBeforeStart, IntervalTooLong
@@ -28,7 +28,7 @@ async def get_calendar(
     *,
     caller: CallerDep,
     runtime: RuntimeDep,
-    views: ViewsDep,
+    views: StaleViewsDep,
     department: Annotated[Id | None, Query(description="The caller's own if left out")] = None,
     first: Annotated[Day | None, Query(alias="from", description="Today if left out")] = None,
     last: Annotated[Day | None, Query(alias="to", description="30 days after `from` if left out")] = None,

@@ -15,7 +15,7 @@ from lms.kernel.auth import Caller, CallerDep
 from lms.kernel.errors import Forbidden
 from lms.kernel.eventstore import Recorded
 from lms.kernel.execution import UnitOfWork
-from lms.kernel.http import CommandsDep, IfMatchDep, ViewsDep, answer
+from lms.kernel.http import CommandsDep, IfMatchDep, StaleViewsDep, ViewsDep, answer
 from lms.kernel.pages import Page, PageDep
 from lms.kernel.sealed import Sealed
 from lms.kernel.service import Runtime
@@ -151,7 +151,7 @@ async def list_requests(
     *,
     caller: CallerDep,
     reader: ReaderDep,
-    views: ViewsDep,
+    views: StaleViewsDep,
     page: PageDep,
     employee_id: Id | None = None,
     status: Annotated[list[Status] | None, Query(description="One or several states")] = None,

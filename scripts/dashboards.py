@@ -206,6 +206,12 @@ def saturation_row(*, stores: bool) -> Row:
                   {f"p{name}": f"histogram_quantile({share}, sum by (le) "
                    f"(rate(db_connection_wait_seconds_bucket{{{OURS}}}[$__rate_interval])))"
                    for name, share in (("50", 0.5), ("99", 0.99))}, limit=0.25, runbooks=("DatabasePoolSaturated",)),
+            Panel("Replica: age of its answers", "How old they are at most; it is left out beyond LMS_REPLICA_LAG_SECONDS.", "s",
+                  {"{{instance}}": f"replica_lag_seconds{{{OURS}}}"}, limit=60, runbooks=("ReplicaBehind",)),
+            Panel("Reads that may be stale", "Per second: answered by the replica, or by the primary because they had to be fresh, "
+                  "the replica was behind, or it had no good answer.", "reqps",
+                  {"{{outcome}}": f"sum by (outcome) (rate(replica_reads_total{{{OURS}}}[$__rate_interval]))"}, stacked=True,
+                  runbooks=("ReplicaBehind",)),
         ]  # fmt: skip
     return "Saturation", panels
 

@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.cli import maintenance, recovery_commands
 from lms.cli import rebuild as rebuilding
+from lms.cli.checklists import command as checklists
 from lms.cli.demo import command as demo
 from lms.cli.demo.company import FEWEST, Spec
 from lms.cli.demo.gateway import LoadFailed
@@ -49,6 +50,7 @@ app.add_typer(dlq_app, name="dlq")
 app.add_typer(audit_app, name="audit")
 app.add_typer(maintenance_app, name="maintenance")
 recovery_commands.add_to(app)
+checklists.add_to(app)
 
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)

@@ -6,6 +6,7 @@ The long forms ship them with a real Filebeat to a real Elasticsearch.
 import asyncio
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -235,6 +236,24 @@ def test_one_request_is_found_by_its_id_and_nobody_by_their_name(shipped: Elasti
         "labels.consumer": "keyword",
         "level": "alias",
     }
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_queries_of_the_runbook_answer(shipped: Elasticsearch, life: Life) -> None:
+    page = (ROOT / "docs/runbooks/log-analysis.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```\n(curl .*?)```", page, re.DOTALL)
+    environment = {**os.environ, "ELASTICSEARCH_URL": shipped.url}
+    said = []
+    for block in blocks:
+        command = ["bash", "-e", "-o", "pipefail", "-c", block.replace('"ID"', f'"{life.request_id}"')]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout)
+    errors, others = said
+    assert "an event is poison; its key is parked" in {one["key"] for one in json.loads(errors)}
+    assert '"gateway"' in others
+    assert "/api/v1/" in others
 
 
 def _saved() -> list[dict[str, Any]]:

@@ -69,7 +69,7 @@ def test_an_alert_reads_metrics_that_exist(name: str) -> None:
 
 
 def test_each_alert_has_its_runbook_and_the_index_names_them_all() -> None:
-    pages = {path.stem for path in runbooks.FOLDER.glob("*.md")} - {"README", "exercises"}
+    pages = {path.stem for path in runbooks.FOLDER.glob("[A-Z]*.md")} - {"README"}
     assert pages == set(ALERTS)
     index = (runbooks.FOLDER / "README.md").read_text(encoding="utf-8")
     for name, alert in ALERTS.items():
@@ -92,6 +92,24 @@ def test_a_runbook_has_its_sections_and_its_links_lead_somewhere(name: str) -> N
         assert (runbooks.FOLDER / target).exists(), target
 
 
+TROUBLES = ("high-cpu", "memory", "slow-queries", "log-analysis")
+"""Pages for what somebody notices before an alert does, or beside one: those of the guide's "Troubleshooting"."""
+
+
+@pytest.mark.parametrize("name", TROUBLES)
+def test_each_trouble_of_the_guide_has_its_page_in_the_index(name: str) -> None:
+    text = (runbooks.FOLDER / f"{name}.md").read_text(encoding="utf-8")
+    assert "In the guide: " in text
+    index = (runbooks.FOLDER / "README.md").read_text(encoding="utf-8").partition("## Troubleshooting")[2]
+    assert f"[{name}]({name}.md)" in index
+
+
+def test_links_of_all_pages_lead_somewhere() -> None:
+    for page in runbooks.FOLDER.glob("*.md"):
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8")):
+            assert (runbooks.FOLDER / target).exists(), (page.name, target)
+
+
 def test_the_queries_of_the_runbooks_parse_and_read_metrics_that_exist(tmp_path: Path) -> None:
     found = runbooks.queries()
     for page, query in found:
@@ -111,7 +129,7 @@ def test_the_commands_of_the_runbooks_parse_and_the_lms_commands_exist() -> None
     named = {
         tuple(found.split())
         for path in runbooks.FOLDER.glob("*.md")
-        for found in re.findall(r"`?lms ((?:dlq|clock|audit) [a-z]+|[a-z]+)", path.read_text(encoding="utf-8"))
+        for found in re.findall(r"`?lms ((?:dlq|clock|audit|backups|maintenance) [a-z]+|[a-z]+)", path.read_text(encoding="utf-8"))
     }
     for words in named:
         command: Any = get_command(app)

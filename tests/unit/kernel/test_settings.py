@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Annotated
 
 import pytest
@@ -52,6 +53,16 @@ def test_a_wrong_value_is_never_repeated_in_the_message(monkeypatch: pytest.Monk
         load(KernelSettings)
     assert "DATABASE_URL: names postgres" in str(refusal.value)
     assert "hunter22" not in str(refusal.value)
+
+
+def test_tls_needs_the_file_of_the_authority(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    url = "mysql://lms_requests:n0tGue55ed@db:3306/lms_requests?ssl_ca="
+    monkeypatch.setenv("DATABASE_URL", f"{url}{tmp_path / 'ca.pem'}")
+    with pytest.raises(BadSettings, match="DATABASE_URL: asks for TLS, and the file of the authority") as refusal:
+        load(KernelSettings)
+    assert "n0tGue55ed" not in str(refusal.value)
+    (tmp_path / "ca.pem").touch()
+    assert load(KernelSettings).database_url.get_secret_value().endswith("ca.pem")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,7 +10,7 @@ from typing import Any
 
 import pymysql.err
 from sqlalchemy import event, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -78,18 +79,35 @@ def _require_open(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
             raise InvalidatePoolError("the server does not answer on the connection") from error
 
 
+def _tls_of(url: URL) -> dict[str, ssl.SSLContext]:
+    """Return how the server is checked where the URL names an authority: by a certificate of it, for that host."""
+    authority = url.query.get("ssl_ca")
+    return {"ssl": ssl.create_default_context(cafile=str(authority))} if authority else {}
+
+
+def _require_tls(connection: Any, _: ConnectionPoolEntry) -> None:
+    """Refuse a connection in clear: a server that offers no TLS, or whoever stands in for it, gets one otherwise."""
+    opened = connection.driver_connection
+    if opened._writer.get_extra_info("ssl_object") is None:  # noqa: SLF001  # nobody else knows
+        opened.close()
+        raise OperationalError("connect", None, ConnectionError("the server offers no TLS, and ssl_ca asks for it"))
+
+
 class Database:
     """A pool of connections to one schema, at READ COMMITTED.
 
-    `url` has the form `mysql://user:password@host:port/schema`. Connections are checked before use, so that a
-    restarted server costs no failed request: by what the server has said since (a closed socket), and by a round trip
-    only after IDLE_SECONDS. A cancelled task closes its connection instead of returning it half-used.
+    `url` has the form `mysql://user:password@host:port/schema`; `?ssl_ca=FILE` demands TLS, with a certificate of that
+    authority for the URL's host. Connections are checked before use, so that a restarted server costs no failed
+    request: by what the server has said since (a closed socket), and by a round trip only after IDLE_SECONDS. A
+    cancelled task closes its connection instead of returning it half-used.
     """
 
     def __init__(
         self, url: str, *, pool_size: int = 10, pool_timeout: float = 5.0, connect_timeout: float = 5.0
     ) -> None:
         parsed = make_url(url).set(drivername="mysql+aiomysql")
+        tls = _tls_of(parsed)
+        parsed = parsed.difference_update_query(["ssl_ca"])  # the driver wants a context, and no file
         self.url = parsed
         self.engine: AsyncEngine = create_async_engine(
             parsed.update_query_dict({"charset": "utf8mb4"}),
@@ -100,8 +118,12 @@ class Database:
             pool_reset_on_return=None,  # `transaction` has ended it, or the connection is invalid
             hide_parameters=True,
             isolation_level="READ COMMITTED",
-            connect_args={"connect_timeout": connect_timeout, "init_command": "SET time_zone = '+00:00'"},
+            connect_args={
+                "connect_timeout": connect_timeout, "init_command": "SET time_zone = '+00:00'", **tls,
+            },  # fmt: skip
         )
+        if tls:
+            event.listen(self.engine.sync_engine, "connect", _require_tls)
         event.listen(self.engine.sync_engine, "checkin", _note_idle)
         event.listen(self.engine.sync_engine, "checkout", _require_open)
 

@@ -13,12 +13,13 @@ characters, and in production must look random.
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import AliasChoices, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 SettingsType = TypeVar("SettingsType", bound=BaseSettings)
@@ -96,10 +97,11 @@ class ProcessSettings(BaseSettings):
 class KernelSettings(ProcessSettings):
     """What a service with its own schema reads besides.
 
-    URLs have the form `mysql://user:password@host:port/schema`. `migration_database_url` belongs to a user who may
-    change tables, and is needed only by `--migrate`. `encryption_key_previous` is set while keys are re-wrapped.
-    `verify_hours` is how often the service verifies itself; 0: never, somebody else runs `--verify`. The schema's
-    replica, where there is one, answers reads that may be `replica_lag_seconds` old (`replica.py`).
+    URLs have the form `mysql://user:password@host:port/schema`; with `?ssl_ca=FILE` they demand TLS.
+    `migration_database_url` belongs to a user who may change tables, and is needed only by `--migrate`.
+    `encryption_key_previous` is set while keys are re-wrapped. `verify_hours` is how often the service verifies
+    itself; 0: never, somebody else runs `--verify`. The schema's replica, where there is one, answers reads that may
+    be `replica_lag_seconds` old (`replica.py`).
     """
 
     database_url: SecretStr = Field(validation_alias="DATABASE_URL")
@@ -212,8 +214,15 @@ def _url_fault(url: str, *, production: bool) -> str | None:
         return f"names {parsed.drivername}, and LMS runs on MySQL or MariaDB; {form}"
     if not parsed.host or not parsed.database:
         return f"lacks the host or the schema; {form}"
-    if production and (parsed.password or "") in _WEAK_PASSWORDS:
+    authority = parsed.query.get("ssl_ca")
+    if authority is not None and not Path(str(authority)).is_file():
+        return "asks for TLS, and the file of the authority (ssl_ca) is not there; mount it, or correct the path."
+    return _account_fault(parsed) if production else None
+
+
+def _account_fault(url: URL) -> str | None:
+    if (url.password or "") in _WEAK_PASSWORDS:
         return "has an empty or well-known password; give the user a generated one."
-    if production and parsed.username == "root":
+    if url.username == "root":
         return "connects as root; create a user limited to the service's schema."
     return None

@@ -1,6 +1,5 @@
 """What a checklist sees of real things: a TLS server, Prometheus with our rules, Alertmanager, stored back-ups."""
 
-import ipaddress
 import json
 import shutil
 import socketserver
@@ -17,11 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from tests.certificates import write_certificate
 from typer.testing import CliRunner
 
 from lms.cli.catalogue import Catalogue, Manifest, Stored, stamp_of
@@ -44,23 +39,7 @@ STARTING = 60.0
 @contextmanager
 def tls_server(folder: Path, days: int) -> Iterator[str]:
     """Listen with a certificate for 127.0.0.1 that is valid for so many days yet; it lies in `certificate.pem`."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "lms.test")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=days, hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    file = folder / "certificate.pem"
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    file.write_bytes(private + made.public_bytes(Encoding.PEM))
+    file = write_certificate(folder / "certificate.pem", days + 1 / 24)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(file)
 

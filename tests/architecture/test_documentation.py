@@ -2,15 +2,44 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
+import pytest
 from pydantic_settings import BaseSettings
-from scripts import services
+from scripts import openapi, services
+from typer.main import get_command
 
 from lms.cli.backup_settings import BackupSettings
+from lms.cli.main import app
 from lms.kernel.settings import variable
 
 ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+PAPERS = sorted((ROOT / "docs" / "papers").glob("*.md"))
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")), *PAPERS)
+FOLDERS = ("cli", "deploy", "docs", "examples", "k8s", "scripts", "services", "shared", "tests", "web")
+"""What the name of a file or folder begins with, where a page names one."""
+
+SOC2 = (
+    "Data encryption at rest and in transit", "Access controls and authentication", "Audit logging and monitoring",
+    "Incident response procedures", "Change management processes", "Backup and recovery procedures",
+    "Vendor risk management",
+)  # fmt: skip
+GDPR = (
+    "Data processing agreements", "Right to erasure implementation", "Data portability features",
+    "Privacy by design principles", "Consent management", "Data breach notification procedures",
+)  # fmt: skip
+"""The production guide's lists."""
+
+
+def names_in(page: Path) -> set[str]:
+    """Return what stands in code on a page: `like this`."""
+    return set(re.findall(r"`([^`\n]+)`", page.read_text(encoding="utf-8")))
+
+
+def anchors_of(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in headings}
 
 
 def test_every_setting_is_explained_and_no_other() -> None:
@@ -37,3 +66,53 @@ def test_every_make_target_that_a_page_names_exists() -> None:
     for page in PAGES:
         named = set(re.findall(r"`make ([a-z][a-z0-9-]*)", page.read_text(encoding="utf-8")))
         assert named <= targets, f"{page.name} names {named - targets}"
+
+
+def test_links_to_a_heading_name_one_that_is_there() -> None:
+    for page in PAGES:
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", page.read_text(encoding="utf-8")):
+            there = page if not target else page.parent / target
+            assert anchor in anchors_of(there), f"{page.name} links to {target}#{anchor}"
+
+
+@pytest.mark.parametrize("page", [*PAPERS, ROOT / "docs/hardening.md"], ids=lambda page: page.stem)
+def test_files_and_commands_that_a_paper_names_exist(page: Path) -> None:
+    named = names_in(page)
+    paths = {one for one in named if re.fullmatch(r"[\w./-]+", one) and one.partition("/")[0] in FOLDERS}
+    assert {one for one in paths if "/" in one and not (ROOT / one).exists()} == set()
+    for one in sorted(one for one in named if one.startswith("lms ")):
+        command: Any = get_command(app)
+        for word in one.split()[1:]:
+            if not hasattr(command, "commands"):
+                break  # the words after a command are its own
+            assert word in command.commands, f"{page.name} names `{one}`"
+            command = command.commands[word]
+
+
+@pytest.mark.parametrize("page", PAPERS, ids=lambda page: page.stem)
+def test_routes_that_a_paper_names_exist(page: Path) -> None:
+    routes = {re.sub(r"{\w+}", "{}", path): set(item) for path, item in openapi.generate()["paths"].items()}
+    for one in names_in(page):
+        found = re.fullmatch(r"(?:([A-Z]+) )?(/api/v1/[^?…]+)(?:\?.*)?", one)
+        if found is not None:
+            verb, path = found.groups()
+            methods = routes.get(re.sub(r"{\w+}", "{}", path), set())
+            assert (verb or "get").lower() in methods, f"{page.name} names `{one}`"
+
+
+@pytest.mark.parametrize(("page", "lines"), [("soc2", SOC2), ("gdpr", GDPR)])
+def test_each_line_of_a_list_of_the_guide_is_answered_in_its_order(page: str, lines: tuple[str, ...]) -> None:
+    text = (ROOT / "docs/papers" / f"{page}.md").read_text(encoding="utf-8")
+    rows = [row.split(" | ") for row in text.splitlines() if row.startswith("| ")]
+    answered = [row[0].removeprefix("| ") for row in rows if row[0].removeprefix("| ") in lines]
+    assert tuple(answered) == lines
+    for row in rows:
+        if row[0].removeprefix("| ") in lines:
+            _, how, evidence = row
+            assert len(how) > 20, row
+            assert "](" in evidence or "`" in evidence or "routes below" in evidence, row
+
+
+def test_each_paper_is_listed() -> None:
+    index = (ROOT / "docs/papers/README.md").read_text(encoding="utf-8")
+    assert {page.stem for page in PAPERS} - {"README"} == set(re.findall(r"\]\(([\w-]+)\.md\)", index))

@@ -129,7 +129,9 @@ def test_the_commands_of_the_runbooks_parse_and_the_lms_commands_exist() -> None
     named = {
         tuple(found.split())
         for path in runbooks.FOLDER.glob("*.md")
-        for found in re.findall(r"`?lms ((?:dlq|clock|audit|backups|maintenance) [a-z]+|[a-z]+)", path.read_text(encoding="utf-8"))
+        for found in re.findall(
+            r"`?lms ((?:dlq|clock|audit|backups|maintenance) [a-z]+|[a-z]+)", path.read_text(encoding="utf-8")
+        )
     }
     for words in named:
         command: Any = get_command(app)

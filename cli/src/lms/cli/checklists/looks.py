@@ -352,9 +352,11 @@ class Looks:
     # Asking ---------------------------------------------------------------------------------------------------------
 
     def needed_rules(self) -> set[str]:
-        """Return the names of all rules in `deploy/`."""
+        """Return the names of all rules in `deploy/`. Raises Away where that is not at hand."""
         files = (DEPLOY / "prometheus" / "rules").glob("*.yml")
         groups = [group for file in files for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]]
+        if not groups:
+            raise Away("the rules to compare with are in deploy/ of a checkout: run it from one")
         return {str(rule.get("alert") or rule["record"]) for group in groups for rule in group["rules"]}
 
     def _need_url(self) -> str:

@@ -103,7 +103,6 @@ STALL_SECONDS = 30.0
 _HELD_MS = 2000
 _FETCH_MS = 500
 _LEAVE_SECONDS = 2.0
-_CLOSE_SECONDS = 0.5
 _ADVICE_SECONDS = 1.0
 
 _log = structlog.get_logger(__name__)
@@ -247,7 +246,7 @@ class ConsumerRunner:
         self._gathered: dict[TopicPartition, list[Received]] = {}
         self._gathered_since = 0.0
         self._assignment = 0  # grows whenever positions are read from the database
-        self._session_task: asyncio.Task[None] | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
         self._last_progress = time.monotonic()
         self._projections = consumer.projections if isinstance(consumer, Projector) else ()
         reactor = consumer if isinstance(consumer, Reactor) else None
@@ -337,7 +336,22 @@ class ConsumerRunner:
         finally:
             advice.cancel()
             await asyncio.gather(advice, return_exceptions=True)
-            await _leave(client)
+            await self._leave(client)
+
+    async def _leave(self, client: AIOKafkaConsumer) -> None:
+        """Leave the group and close the connections; where the group forms anew that is finished in the background.
+
+        A stop that is cut short leaves tasks and connections behind for ever.
+        """
+        leaving = asyncio.create_task(client.stop(), name=f"leave the group of {self.consumer.name}")
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._left)
+        await asyncio.wait({leaving}, timeout=_LEAVE_SECONDS)
+
+    def _left(self, leaving: "asyncio.Task[None]") -> None:
+        self._leaving.discard(leaving)
+        if not leaving.cancelled() and (error := leaving.exception()) is not None:
+            _log.warning("a consumer did not leave its group well", consumer=self.consumer.name, reason=error)
 
     async def assigned(self, client: AIOKafkaConsumer, partitions: Iterable[TopicPartition]) -> None:
         """Take partitions over: continue where the database says."""
@@ -942,17 +956,6 @@ class _Assignments(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Continue where the database says."""
         await self._runner.assigned(self._client, assigned)
-
-
-async def _leave(client: AIOKafkaConsumer) -> None:
-    """Leave the group and close the connections; whoever cannot leave in time just closes them."""
-    with contextlib.suppress(Exception):
-        await asyncio.wait_for(client.stop(), _LEAVE_SECONDS)
-        return
-    # A stop waits for the group, which may be forming anew. Cut short, it leaves fetches and connections behind.
-    for part in (client._fetcher, client._client):  # noqa: SLF001  # aiokafka has no other way
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(part.close(), _CLOSE_SECONDS)
 
 
 def _parts(records: Fetched) -> Iterator[Fetched]:

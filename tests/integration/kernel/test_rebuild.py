@@ -515,6 +515,17 @@ async def test_what_is_parked_stays_out_until_the_consumer_applies_it(world: Wor
     assert await world.faults() == {}
 
 
+async def test_a_key_that_is_free_before_long_is_no_fault(world: World) -> None:
+    await world.start()
+    await world.send(world.foreign("g", 1, 1), world.foreign("g", 3, 3))
+    await world.at_rest(2)
+    finding = asyncio.create_task(world.faults())
+    await asyncio.wait({finding}, timeout=0.5)
+    assert not finding.done(), "it waits for the key"
+    await world.send(world.foreign("g", 2, 2))
+    assert await finding == {}
+
+
 async def test_an_event_that_a_consumer_dropped_is_named(world: World) -> None:
     runtime = await world.start()
     await world.at_rest(await some_accounts(world, 3, 2))

@@ -375,7 +375,9 @@ async def test_a_replica_that_lags_is_left_out_before_an_answer_is_older_than_th
         finally:
             system.replica("START SLAVE SQL_THREAD")
         await system.answered_by(REPLICA)
-        assert answers[REPLICA] > by_replica
+        async with asyncio.timeout(15):
+            while answers[REPLICA] == by_replica:  # noqa: ASYNC110  # the readers tell nobody
+                await asyncio.sleep(0.02)
     assert system.lines() == [AWAY, ANSWERS]
 
 

@@ -119,8 +119,10 @@ class Database:
             hide_parameters=True,
             isolation_level="READ COMMITTED",
             connect_args={
-                "connect_timeout": connect_timeout, "init_command": "SET time_zone = '+00:00'", **tls,
-            },  # fmt: skip
+                "connect_timeout": connect_timeout,
+                "init_command": "SET time_zone = '+00:00'",
+                **tls,
+            },
         )
         if tls:
             event.listen(self.engine.sync_engine, "connect", _require_tls)

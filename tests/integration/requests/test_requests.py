@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from lms.kernel.consistency import polled
 from lms.kernel.ids import new_id
@@ -260,6 +261,16 @@ async def test_a_long_book_loads_from_its_snapshot(requests: Any) -> None:
         "leave-requests", anna, leave_type="annual", start_date="2026-06-01", end_date="2026-06-01"
     )
     assert refused.json()["code"] == "overlap"
+
+
+async def test_requests_lie_in_a_partition_for_each_year(requests: Any) -> None:
+    anna = await requests.hire()
+    for year in (2026, 2027):
+        await requests.ask(anna, f"{year}-06-01")
+    query = "SELECT COUNT(*) FROM leave_requests PARTITION (y{}) WHERE employee_id = :employee"
+    async with requests.runtime.database.read() as connection:
+        for year, there in ((2025, 0), (2026, 1), (2027, 1)):
+            assert await connection.scalar(text(query.format(year)), {"employee": anna}) == there
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,15 @@ from pathlib import Path
 
 import pymysql
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy.engine import URL, make_url
 from tests import containers
 
 from lms.cli.system import System
+
+# How fast an example runs says something about the machine, and nothing about the code.
+settings.register_profile("lms", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("lms")
 
 TESTER = "lms_tester"
 _FIXTURES_WITH_SERVERS = {"servers", "system", "addresses", "database_url", "redis_url", "kafka_bootstrap"}

@@ -18,7 +18,7 @@ from tests.simulation.world import DAY, World
 OVERDRAWING = frozenset({"adjust", "policy", "leaves"})
 """What may leave a balance overdrawn beyond its limit: the limit is checked when leave is asked for."""
 
-usual = settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+usual = settings(max_examples=50, derandomize=True, suppress_health_check=list(HealthCheck))
 thorough = settings(usual, max_examples=3000, derandomize=False, print_blob=True)
 searching = settings(usual, max_examples=1000, derandomize=False, phases=[Phase.generate], database=None)
 

@@ -52,7 +52,7 @@ commands = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(opening, st.lists(commands, max_size=12))
 def test_nobody_decides_on_their_own_leave_and_a_case_is_decided_at_most_once(
     first: OpenCase, later: list[Command]

@@ -1,7 +1,7 @@
 """The hash tree is RFC 6962's."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lms.audit.decider.merkle import EMPTY_ROOT, Tree, leaf_hash, record_bytes
@@ -31,7 +31,6 @@ def test_the_tree_heads_are_those_of_the_reference_implementation() -> None:
         assert tree.root() == root
 
 
-@settings(deadline=None)
 @given(st.integers(0, 300))
 def test_a_stored_tree_grows_as_the_tree_itself_does(size: int) -> None:
     tree = Tree()
@@ -52,7 +51,6 @@ text = st.text(max_size=5)
 record = st.tuples(text, text, st.lists(st.tuples(text, text), max_size=3), st.none() | text)
 
 
-@settings(deadline=None)
 @given(record, record)
 def test_two_records_have_the_same_bytes_only_if_they_are_the_same(one: tuple, other: tuple) -> None:  # type: ignore[type-arg]
     assert (record_bytes(*one) == record_bytes(*other)) == (one == other)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lms.audit.decider.merkle import EMPTY_ROOT, Tree, leaf_hash, record_bytes
@@ -122,7 +122,6 @@ def test_a_stream_that_lacks_a_version_is_named() -> None:
 sizes = st.integers(2, 40)
 
 
-@settings(deadline=None)
 @given(sizes, st.data())
 def test_any_tampering_that_leaves_the_checkpoints_alone_is_found(size: int, data: st.DataObject) -> None:
     log = log_of(size)

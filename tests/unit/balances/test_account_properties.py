@@ -158,7 +158,7 @@ def live(life: tuple[PolicyPublished, list[tuple[Any, ...]]]) -> Life:
     return one
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(lives)
 def test_the_balance_is_the_sum_of_the_entries_up_to_the_date(life: Any) -> None:
     ada = live(life)
@@ -170,7 +170,7 @@ def test_the_balance_is_the_sum_of_the_entries_up_to_the_date(life: Any) -> None
         )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(lives)
 def test_no_lot_is_overspent_and_the_limit_is_never_passed(life: Any) -> None:
     ada = live(life)
@@ -193,7 +193,7 @@ def test_no_lot_is_overspent_and_the_limit_is_never_passed(life: Any) -> None:
         assert gone.get(lot_id, 0) + found.remaining.get(lot_id, 0) == lot.minutes
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(lives.filter(lambda life: all(step[0] not in {"cancel", "refuse", "adjust", "employ"} for step in life[1])))
 def test_what_was_accepted_never_passes_the_negative_limit(life: Any) -> None:
     ada = live(life)
@@ -203,7 +203,7 @@ def test_what_was_accepted_never_passes_the_negative_limit(life: Any) -> None:
     assert all(debt <= terms.negative_limit(day) for day, debt in found.debts)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(lives, some.integers(0, 40))
 def test_a_replay_in_any_chunking_gives_the_same_state(life: Any, cut: int) -> None:
     ada = live(life)
@@ -213,7 +213,7 @@ def test_a_replay_in_any_chunking_gives_the_same_state(life: Any, cut: int) -> N
     assert LEAVE_ACCOUNT.fold(ada.events[cut:], restored) == ada.state == LEAVE_ACCOUNT.fold(ada.events)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(lives, some.lists(steps.filter(lambda step: step[0] in {"reserve", "confirm", "refuse", "cancel"}), max_size=4))
 def test_nothing_falls_due_while_an_account_is_quiet_whatever_is_booked_meanwhile(life: Any, booked: Any) -> None:
     ada = live(life)
@@ -228,7 +228,7 @@ def test_nothing_falls_due_while_an_account_is_quiet_whatever_is_booked_meanwhil
         assert LEAVE_ACCOUNT.decide(RecordDue(**ada.common), ada.state) == []
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(lives)
 def test_every_command_repeated_leads_to_nothing_more(life: Any) -> None:
     ada = live(life)
@@ -237,7 +237,7 @@ def test_every_command_repeated_leads_to_nothing_more(life: Any) -> None:
             assert LEAVE_ACCOUNT.decide(command, ada.state) == []
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(lives, dates)
 def test_what_is_available_can_be_booked_and_a_minute_more_cannot(life: Any, day: date) -> None:
     ada = live((life[0].model_copy(update={"negative_limit_minutes": 0}), life[1]))
@@ -258,7 +258,7 @@ def test_what_is_available_can_be_booked_and_a_minute_more_cannot(life: Any, day
     assert not reserved(available + 1)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(lives, dates)
 def test_the_figures_of_a_year_sum_to_the_balance(life: Any, day: date) -> None:
     ada = live(life)

@@ -158,6 +158,4 @@ class LeaveBook(RuleBasedStateMachine):
 
 
 TestLeaveBook = pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")(LeaveBook.TestCase)
-TestLeaveBook.settings = settings(
-    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestLeaveBook.settings = settings(max_examples=60, stateful_step_count=40, suppress_health_check=list(HealthCheck))

@@ -64,7 +64,7 @@ async def alone(system: System) -> AsyncIterator[Callable[[str, str], object]]:
     [
         ("requests", "command.after-commit=kill@5"),
         pytest.param("requests", "relay.after-publish=kill@4", marks=pytest.mark.slow),
-        ("requests", "consumer.before-commit=kill@6"),
+        pytest.param("requests", "consumer.before-commit=kill@6", marks=pytest.mark.slow),
         ("balances", "consumer.in-batch=kill@6"),
         pytest.param("balances", "relay.after-read=kill@4", marks=pytest.mark.slow),
         ("approvals", "relay.after-publish=kill@4"),
@@ -105,8 +105,7 @@ async def all_know(system: System, load: Load, people: set[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "failpoint",
-    ["command.after-commit=kill@5", pytest.param("relay.after-publish=kill@3", marks=pytest.mark.slow)],
+    "failpoint", ["command.after-commit=kill@5", pytest.param("relay.after-publish=kill@3", marks=pytest.mark.slow)]
 )
 async def test_the_directory_killed_at_a_failpoint_employs_everybody_once(
     system: System, company: Company, alone: Callable[..., object], tmp_path: Path, failpoint: str
@@ -165,7 +164,7 @@ async def test_a_relay_that_slept_past_its_lease_repeats_and_doubles_nothing(sys
     await whole(system, load)
 
 
-@pytest.mark.parametrize("server", ["mysql", "kafka", "redis"])
+@pytest.mark.parametrize("server", ["mysql", "kafka", pytest.param("redis", marks=pytest.mark.slow)])
 async def test_a_server_killed_under_load_costs_time_and_nothing_else(
     system: System, company: Company, server: str
 ) -> None:

@@ -115,7 +115,7 @@ def _count(company: Company, path: str) -> int:
         cursor = f"&cursor={page['next_cursor']}"
 
 
-@pytest.mark.parametrize("failpoint", ["rebuild.in-batch", "rebuild.before-swap"])
+@pytest.mark.parametrize("failpoint", [pytest.param("rebuild.in-batch", marks=pytest.mark.slow), "rebuild.before-swap"])
 async def test_a_rebuild_that_was_killed_is_begun_anew(
     system: System, settled: Load, tmp_path: Path, failpoint: str
 ) -> None:

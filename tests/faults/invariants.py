@@ -84,7 +84,7 @@ async def ends(system: System, topics: set[str]) -> dict[tuple[str, int], int]:
         await consumer.stop()
 
 
-async def at_rest(system: System, seconds: float = 60.0) -> None:
+async def at_rest(system: System, seconds: float = 150.0) -> None:
     """Wait until every outbox is empty and every consumer has read all there is."""
     until = time.monotonic() + seconds
     while True:

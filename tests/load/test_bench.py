@@ -22,7 +22,7 @@ TITLES = [
     "What was improved",
 ]
 
-pytestmark = pytest.mark.servers
+pytestmark = [pytest.mark.servers, pytest.mark.slow]  # a second system, beside the one of the session
 
 
 @pytest.mark.timeout(400)

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from typing import Any
 
 import pymysql
@@ -176,17 +177,18 @@ def digest(system: System) -> dict[str, str]:
 
 
 def agree(company: Company, people: list[Employee], leave_type: str, entitled: float) -> Counter[str]:
-    """Assert that each person's requests and balance say the same; return how many requests are in which state."""
+    """Assert that each person's requests of a year and its balance say the same; return how many are in which state."""
     states: Counter[str] = Counter()
     for person in people:
         items = company.do("GET", f"/leave-requests?employee_id={person.id}&limit=200")["items"]
         assert all(one["settled"] for one in items), items
         states.update(one["status"] for one in items)
-        minutes: Counter[str] = Counter()
-        for one in items:
-            minutes[one["status"]] += one["amount"]["minutes"]
         found = company.balances(person)
         (balance,) = [one for one in found["items"] if one["leave_type"] == leave_type]
+        minutes: Counter[str] = Counter()
+        for one in items:
+            if date.fromisoformat(one["start_date"]).year == balance["entitlement_year"]:
+                minutes[one["status"]] += one["amount"]["minutes"]
         taken = balance["taken"]["minutes"] + balance["upcoming"]["minutes"]
         assert taken == minutes["approved"], (person, items, balance)
         assert balance["pending"]["minutes"] == minutes["pending"], (person, items, balance)

@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import get_args
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -30,8 +29,6 @@ from lms.cli.database_server import DatabaseServer, Snapshot
 from lms.cli.packing import SUFFIX, Packer, unpacked
 from lms.cli.trial import KEYRING, PREFIX, lms_schemas, staging, try_out
 from lms.kernel.clock import OFFSET_KEY
-
-KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class BackupFailed(Exception):

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -28,6 +28,7 @@ from lms.cli.packing import Damaged, Packed, checksum
 from lms.cli.storage import NotStored, Storage
 
 Kind = Literal["database", "keyring", "files", "lists", "log"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 FOLDERS: dict[Kind, str] = {
     "database": "databases", "keyring": "keyrings", "log": "logs", "files": "files", "lists": "lists",

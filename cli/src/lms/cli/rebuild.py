@@ -64,13 +64,8 @@ Checks = dict[str, list[dict[str, Any]]]
 
 def checks_of(home: Path, services: Sequence[str], console: Console) -> Checks:
     """Verify services, with progress bars, and return what was found. Raises DidNotWork."""
-    with _bars(console) as bars:
-
-        def checks(service: str) -> list[dict[str, Any]]:
-            return [one["check"] for one in _messages(home, service, ["--verify"], bars) if "check" in one]
-
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            return dict(zip(services, pool.map(checks, services), strict=True))
+    said = _said(home, services, "--verify", console)
+    return {service: [one["check"] for one in messages if "check" in one] for service, messages in said.items()}
 
 
 def drift_of(found: Checks) -> int:
@@ -80,14 +75,21 @@ def drift_of(found: Checks) -> int:
 
 def republish(home: Path, services: Sequence[str], console: Console) -> dict[str, int]:
     """Have restored services make their topics anew; return the facts of each. Raises DidNotWork."""
-    with _bars(console) as bars:
+    said = _said(home, services, "--republish", console)
+    return {
+        service: sum(int(one["republished"]["facts"]) for one in messages if "republished" in one)
+        for service, messages in said.items()
+    }
 
-        def facts(service: str) -> int:
-            messages = _messages(home, service, ["--republish"], bars)
-            return sum(int(one["republished"]["facts"]) for one in messages if "republished" in one)
 
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            return dict(zip(services, pool.map(facts, services), strict=True))
+def _said(home: Path, services: Sequence[str], option: str, console: Console) -> dict[str, list[dict[str, Any]]]:
+    """Run services with an option, AT_ONCE at a time and with progress bars; return what each said at its end."""
+    with _bars(console) as bars, ThreadPoolExecutor(AT_ONCE) as pool:
+
+        def said_by(service: str) -> list[dict[str, Any]]:
+            return [one for one in _messages(home, service, [option], bars) if "progress" not in one]
+
+        return dict(zip(services, pool.map(said_by, services), strict=True))
 
 
 def show(found: Checks) -> None:

@@ -27,13 +27,13 @@ from lms.cli.home import Home
 from lms.cli.restore import (
     Plan,
     RestoreFailed,
-    WouldReplace,
     as_they_are,
     bring_back,
     extract_files,
     is_used,
     leave_word,
     prepared,
+    refuse_to_replace,
     restore_lists,
     take_epoch,
 )
@@ -113,7 +113,7 @@ async def restore_home(
     system = System(folder, copies=copies, extra_sql=admin_sql(home), tell=backups.tell)
     if system.supervisor.running() and not (replace or topics_only or begun):
         with prepared(backups, to, log_folder, complete=_store_the_tail(folder, backups)) as plan:
-            _refuse(plan)
+            refuse_to_replace("There is data here", plan)
     system.down()
     system.configure()
     await system.start_servers()
@@ -125,7 +125,7 @@ async def restore_home(
             return await _topics_anew(system, server, backups, console, to)
         with prepared(backups, to, log_folder, complete=complete) as plan:
             if used and not replace:
-                _refuse(plan)
+                refuse_to_replace("There is data here", plan)
             for sentence in plan.sentences():
                 backups.tell(sentence)
             return await recover(system, server, backups, plan, console)
@@ -137,11 +137,6 @@ async def restore_home(
 def back_up_afterwards(folder: Path, backups: Backups) -> None:
     """Back up a system that was restored: nothing that was stored before rolls forward what comes now."""
     back_up(_of_home(folder, backups), AFTERWARDS)
-
-
-def _refuse(plan: Plan) -> None:
-    told = "\n  ".join(plan.sentences())
-    raise WouldReplace(f"There is data here, and it would be replaced:\n  {told}\nSay --replace if that is wanted.")
 
 
 def _of_home(folder: Path, backups: Backups) -> Backups:

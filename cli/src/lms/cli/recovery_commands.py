@@ -20,19 +20,19 @@ from lms.cli import rebuild, recovery
 from lms.cli.backup import BackupFailed, Made
 from lms.cli.backup_settings import Backups, settings_of
 from lms.cli.binary_log import NotALog
-from lms.cli.catalogue import Catalogue, Kind, NoBackup, instant_of
+from lms.cli.catalogue import KINDS, Catalogue, Kind, NoBackup, instant_of
 from lms.cli.database_server import DatabaseServer, ServerFailed
 from lms.cli.drill import RECOVERY_TIME, Result, SmokeFailed, drill
 from lms.cli.packing import Damaged, NoKey
 from lms.cli.restore import (
     RestoreFailed,
-    WouldReplace,
     as_they_are,
     bring_back,
     extract_files,
     is_used,
     leave_word,
     prepared,
+    refuse_to_replace,
     refuse_while_connected,
     restore_lists,
     take_epoch,
@@ -129,10 +129,10 @@ def backup(
 
 
 def _kinds(names: list[str] | None) -> tuple[Kind, ...]:
-    unknown = sorted(set(names or ()) - set(making.KINDS))
+    unknown = sorted(set(names or ()) - set(KINDS))
     if unknown:
-        raise BackupFailed(f"There is no kind {', '.join(unknown)}; choose of {', '.join(making.KINDS)}.")
-    return tuple(kind for kind in making.KINDS if kind in (names or ALL))
+        raise BackupFailed(f"There is no kind {', '.join(unknown)}; choose of {', '.join(KINDS)}.")
+    return tuple(kind for kind in KINDS if kind in (names or ALL))
 
 
 def _show_made(made: list[Made], *, as_json: bool) -> None:
@@ -283,13 +283,9 @@ def _restore_elsewhere(
     """Restore the databases of a server that others run, and return the log epoch that the services go on in."""
     restore_lists(backups, backups.settings.list_paths)
     with prepared(backups, to, log_folder) as plan:
-        told = plan.sentences()
         if is_used(server) and not replace:
-            lines = "\n  ".join(told)
-            raise WouldReplace(
-                f"{server} has data, and it would be replaced:\n  {lines}\nSay --replace if that is wanted."
-            )
-        for sentence in told:
+            refuse_to_replace(f"{server} has data", plan)
+        for sentence in plan.sentences():
             _tell(sentence)
         epoch = take_epoch(backups, server, plan)
         bring_back(backups, server, plan, epoch)

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from sqlalchemy import Table
 
@@ -249,6 +249,12 @@ def _facts_from(history: _History, stop: Place) -> dict[str, Abandoned]:
 
 
 # The databases --------------------------------------------------------------------------------------------------------
+
+
+def refuse_to_replace(found: str, plan: Plan) -> NoReturn:
+    """Say what was found, and what would be lost with it. Raises WouldReplace."""
+    told = "\n  ".join(plan.sentences())
+    raise WouldReplace(f"{found}, and it would be replaced:\n  {told}\nSay --replace if that is wanted.")
 
 
 def is_used(server: DatabaseServer) -> bool:

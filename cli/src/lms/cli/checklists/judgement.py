@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from lms.cli.catalogue import KINDS
 from lms.cli.rebuild import Checks
 
 CERTIFICATE_DAYS = 14
 BACKUP_AGE = timedelta(hours=26)
-BACKED_UP = ("database", "keyring", "files", "lists", "log")
 DISK_FREE, MEMORY_FREE = 0.1, 0.08
 MOST_FAILURES = 0.01
 SLOWEST_SECONDS = 1.0
@@ -284,7 +284,7 @@ class Backup:
 def backups(newest: Sequence[Backup], now: datetime) -> Verdict:
     """Expect one of each kind, none older than the alert allows."""
     by_kind = {one.kind: one for one in newest}
-    faults = [f"no back-up of {kind}" for kind in BACKED_UP if kind not in by_kind]
+    faults = [f"no back-up of {kind}" for kind in KINDS if kind not in by_kind]
     faults += [
         f"{kind} is {_hours(now - one.taken_at)} old"
         for kind, one in by_kind.items()

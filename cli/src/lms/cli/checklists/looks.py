@@ -28,9 +28,8 @@ from rich.console import Console
 
 from lms.cli import rebuild
 from lms.cli.backup_settings import settings_of
-from lms.cli.catalogue import Catalogue, Kind, Manifest
+from lms.cli.catalogue import KINDS, Catalogue, Kind, Manifest
 from lms.cli.checklists.judgement import (
-    BACKED_UP,
     Alert,
     Backup,
     Certificate,
@@ -265,7 +264,7 @@ class Looks:
             raise Away("no storage is named: set LMS_BACKUP_URL")
         try:
             catalogue = Catalogue(storage_at(self.storage))
-            newest = [_newest(catalogue, kind) for kind in BACKED_UP]
+            newest = [_newest(catalogue, kind) for kind in KINDS]
         except (StorageFailed, Damaged) as error:
             raise Away(str(error)) from error
         return [Backup(one.kind, one.taken_at, one.tried_at) for one in newest if one is not None]
@@ -393,14 +392,13 @@ def _storage_of(home: Path) -> str | None:
         return None
 
 
-def _newest(catalogue: Catalogue, kind: str) -> Manifest | None:
+def _newest(catalogue: Catalogue, kind: Kind) -> Manifest | None:
     """Return the newest back-up of a kind, of the log in its newest epoch."""
-    wanted: Kind = kind  # type: ignore[assignment]  # BACKED_UP has no other names
     keys = catalogue.storage.keys("logs/") if kind == "log" else ()
     epochs = {int(key.split("/")[1]) for key in keys}
     epoch = max(epochs, default=None) if kind == "log" else None
-    ids = catalogue.ids(wanted, epoch) if kind != "log" or epoch is not None else []
-    return catalogue.manifest(wanted, ids[-1], epoch) if ids else None
+    ids = catalogue.ids(kind, epoch) if kind != "log" or epoch is not None else []
+    return catalogue.manifest(kind, ids[-1], epoch) if ids else None
 
 
 async def _parked(home: Home) -> list[Parked]:

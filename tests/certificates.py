@@ -1,4 +1,4 @@
-"""Certificates for tests that listen with TLS on the loopback address."""
+"""Certificates for tests that listen with TLS."""
 
 import ipaddress
 from datetime import UTC, datetime, timedelta
@@ -11,22 +11,31 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 
-def write_certificate(file: Path, days: float = 90) -> Path:
-    """Write a certificate for 127.0.0.1, its own authority, valid for so many days yet; its key stands first."""
+def self_signed(
+    name: str, alternative: x509.GeneralName, days: float, *extensions: x509.ExtensionType
+) -> tuple[bytes, bytes]:
+    """Return a new key and its certificate, each as PEM: its own authority, valid since yesterday for so many days."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "lms.test")])
+    named = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
-    made = (
+    making = (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(named)
+        .issuer_name(named)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
+        .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
     )
+    for one in extensions:
+        making = making.add_extension(one, critical=True)
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    file.write_bytes(private + made.public_bytes(Encoding.PEM))
+    return private, making.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def write_certificate(file: Path, days: float = 90) -> Path:
+    """Write a certificate for 127.0.0.1, its own authority, valid for so many days yet; its key stands first."""
+    loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    file.write_bytes(b"".join(self_signed("lms.test", loopback, days)))
     return file

@@ -2,15 +2,13 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pydantic_settings import BaseSettings
 from scripts import openapi, services
-from typer.main import get_command
+from tests.commands import arguments_of
 
 from lms.cli.backup_settings import BackupSettings
-from lms.cli.main import app
 from lms.kernel.settings import variable
 
 ROOT = Path(__file__).parents[2]
@@ -81,12 +79,7 @@ def test_files_and_commands_that_a_paper_names_exist(page: Path) -> None:
     paths = {one for one in named if re.fullmatch(r"[\w./-]+", one) and one.partition("/")[0] in FOLDERS}
     assert {one for one in paths if "/" in one and not (ROOT / one).exists()} == set()
     for one in sorted(one for one in named if one.startswith("lms ")):
-        command: Any = get_command(app)
-        for word in one.split()[1:]:
-            if not hasattr(command, "commands"):
-                break  # the words after a command are its own
-            assert word in command.commands, f"{page.name} names `{one}`"
-            command = command.commands[word]
+        arguments_of(one.split()[1:])
 
 
 @pytest.mark.parametrize("page", PAPERS, ids=lambda page: page.stem)

@@ -2,12 +2,9 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.main import get_command
-
-from lms.cli.main import app
+from tests.commands import arguments_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "guide-coverage.md"
@@ -127,7 +124,7 @@ def test_a_row_names_what_is_there_and_a_test_or_a_reason(row: tuple[str, str, s
     assert test or reason
     for name in re.findall(r"`([^`]+)`", f"{place} {reason}"):
         if name.startswith("lms "):
-            assert_command(name)
+            arguments_of(name.split()[1:])
         elif "/" in name:
             assert (ROOT / name).exists(), name
     if test:
@@ -139,13 +136,3 @@ def test_a_row_names_what_is_there_and_a_test_or_a_reason(row: tuple[str, str, s
             assert re.search(rf"^(async )?def {function or 'test_'}", file.read_text(encoding="utf-8"), re.MULTILINE), (
                 test
             )
-
-
-def assert_command(text: str) -> None:
-    """Assert that the `lms` command exists; the words after it are its arguments."""
-    command: Any = get_command(app)
-    for word in text.split()[1:]:
-        if not hasattr(command, "commands"):
-            return
-        assert word in command.commands, text
-        command = command.commands[word]

@@ -11,8 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from scripts import services
 from tests.monitoring.registry import FILES, FROM_SCRAPING, LABELS, METRICS, groups
 
-from lms.cli.backup import KINDS, Made, tell_metrics
+from lms.cli.backup import Made, tell_metrics
 from lms.cli.backup_settings import BackupSettings
+from lms.cli.catalogue import KINDS
 
 
 def collectors() -> dict[str, Any]:

@@ -19,9 +19,9 @@ import yaml
 from tests.certificates import write_certificate
 from typer.testing import CliRunner
 
-from lms.cli.catalogue import Catalogue, Manifest, Stored, stamp_of
+from lms.cli.catalogue import KINDS, Catalogue, Manifest, Stored, stamp_of
 from lms.cli.checklists import lists
-from lms.cli.checklists.judgement import BACKED_UP, Outcome
+from lms.cli.checklists.judgement import Outcome
 from lms.cli.checklists.looks import Away, Looks
 from lms.cli.home import Home, any_free_port
 from lms.cli.main import app
@@ -215,11 +215,11 @@ def keep(folder: Path, kind: str, age: timedelta, *, epoch: int = 2) -> None:
 
 def test_back_ups_are_seen_with_their_ages_the_log_in_its_newest_epoch(tmp_path: Path) -> None:
     storage = tmp_path / "storage"
-    for kind in BACKED_UP:
+    for kind in KINDS:
         keep(storage, kind, timedelta(hours=2))
     keep(storage, "log", timedelta(minutes=5), epoch=1)
     looks = Looks(storage=str(storage))
-    assert [one.kind for one in looks.backups] == list(BACKED_UP)
+    assert [one.kind for one in looks.backups] == list(KINDS)
     assert all(one.taken_at < datetime.now(UTC) - timedelta(hours=1) for one in looks.backups)
     assert (lists.backups(looks).outcome, lists.trial_restore(looks).outcome) == (Outcome.DONE, Outcome.DONE)
 

@@ -12,7 +12,6 @@ import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,7 @@ import httpx
 import pytest
 from aiohttp import web
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from tests.certificates import self_signed
 
 from lms.cli.home import any_free_port
 
@@ -33,26 +31,10 @@ SCRIPT = "export const rows = [" + ",".join(str(number) for number in range(2000
 
 def certificate(path: Path, days: int = 30) -> None:
     """Write a self-signed certificate of the domain, and its key beside it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, DOMAIN)])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(DOMAIN)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = serialization.PrivateFormat.PKCS8
-    path.with_name("privkey.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, private, serialization.NoEncryption())
-    )
-    path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    authority = x509.BasicConstraints(ca=True, path_length=None)
+    key, made = self_signed(DOMAIN, x509.DNSName(DOMAIN), days, authority)
+    path.with_name("privkey.pem").write_bytes(key)
+    path.write_bytes(made)
 
 
 class Edge:

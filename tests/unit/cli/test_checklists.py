@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from lms.cli.catalogue import KINDS
 from lms.cli.checklists import judgement as judge
 from lms.cli.checklists.judgement import (
-    BACKED_UP,
     WATCHDOG,
     Alert,
     Backup,
@@ -66,7 +66,7 @@ GUIDE: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """The lines as they stand in the production guide."""
 
-BACKUPS = [Backup(kind, NOW - timedelta(hours=3), NOW) for kind in BACKED_UP]
+BACKUPS = [Backup(kind, NOW - timedelta(hours=3), NOW) for kind in KINDS]
 WHOLE = Monitoring(down=(), targets=9, rules={"a", "b"}, failing_rules=())
 REPORT = {"dependencies": [{"name": "aiohttp", "version": "3.14", "vulns": []}]}
 WEAK = {"dependencies": [{"name": "aiohttp", "version": "3.0", "vulns": [{"id": "CVE-2024-1"}]}]}

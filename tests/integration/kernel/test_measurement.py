@@ -8,18 +8,15 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 from prometheus_client import REGISTRY
-from pydantic import SecretStr
-from sqlalchemy import create_engine, delete, insert, update
-from sqlalchemy.engine import make_url
+from sqlalchemy import delete, insert, update
 
-from lms.kernel.auth import public_key_of
 from lms.kernel.consumer import Projector
 from lms.kernel.ids import new_id
 from lms.kernel.kafka import Ends, Message, Producer, Topic, declare
 from lms.kernel.measurement import measure_stores
-from lms.kernel.schema import consumer_offsets, events, log, metadata, outbox, parked_events, parked_keys
+from lms.kernel.schema import consumer_offsets, events, outbox, parked_events, parked_keys
 from lms.kernel.service import Runtime, Service
-from lms.kernel.settings import KernelSettings, load
+from lms.kernel.settings import KernelSettings
 from lms.kernel.verify import Check, keep, keep_only, verification_is_due
 
 TOPIC = f"measured.{new_id()[-8:]}"
@@ -27,29 +24,28 @@ FACTS = Projector("facts", (TOPIC,), ())
 
 
 @pytest.fixture
-async def runtime(database_url: Callable[[str], str], kafka_bootstrap: str, redis_url: str) -> AsyncIterator[Runtime]:
+async def runtime(settings_of: Callable[..., KernelSettings], kafka_bootstrap: str) -> AsyncIterator[Runtime]:
     """A service whose consumer does not run."""
-    url = database_url("measured")
-    engine = create_engine(make_url(url).set(drivername="mysql+pymysql"))
-    metadata.drop_all(engine)
-    metadata.create_all(engine)
-    with engine.begin() as connection:
-        connection.execute(insert(log).values(id=1, log_epoch=1))
-    engine.dispose()
     await declare(kafka_bootstrap, [Topic(TOPIC, partitions=3)])
-    settings = load(
-        KernelSettings,
-        database_url=SecretStr(url),
-        redis_url=SecretStr(redis_url),
-        kafka_bootstrap_servers=kafka_bootstrap,
-        encryption_key=SecretStr("k" * 40),
-        jwt_public_key=public_key_of("s" * 64),
-    )
+    settings = settings_of("measured")
     made = Runtime(Service(name="measured", consumers=(FACTS,)), settings)
     measuring = asyncio.create_task(measure_stores(made))
     yield made
     measuring.cancel()
     await asyncio.gather(measuring, return_exceptions=True)
+    await made.stop()
+
+
+async def test_measuring_ends_although_a_look_ends_at_the_moment_of_the_cancellation(
+    settings_of: Callable[..., KernelSettings],
+) -> None:
+    async def look(_: Any) -> None:
+        asyncio.get_running_loop().call_soon(measuring.cancel)
+
+    made = Runtime(Service(name="measured", measures=(look,)), settings_of("measured"))
+    measuring = asyncio.create_task(measure_stores(made))
+    await asyncio.wait({measuring}, timeout=15)
+    assert measuring.cancelled()
     await made.stop()
 
 

@@ -287,7 +287,8 @@ class ConsumerRunner:
         self._stop_asked.set()
         self._drain_wake.set()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._finished.wait(), 3.0)
+            async with asyncio.timeout(3.0):
+                await self._finished.wait()
 
     def wake_drain(self) -> None:
         """Look at the parked keys again now: something that they may wait for has happened."""
@@ -296,7 +297,8 @@ class ConsumerRunner:
 
     async def _interruptible(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stop_asked.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._stop_asked.wait()
 
     async def _session(self) -> None:
         """Be a member of the group until stopped or broken."""
@@ -321,7 +323,8 @@ class ConsumerRunner:
         self._gathered = {}
         advice = asyncio.create_task(self._advise(client), name=f"advise {self.consumer.name}")
         try:
-            await asyncio.wait_for(client.start(), 30.0)
+            async with asyncio.timeout(30.0):
+                await client.start()
             self._last_progress = time.monotonic()
             while not self._stopping:
                 wait = _FETCH_MS if not self._gathered else int(LINGER_SECONDS * 1000)
@@ -407,7 +410,8 @@ class ConsumerRunner:
                 PROJECTION_POSITION.labels(self.consumer.name, one.topic, one.partition).set(offset)
             if changed and self._joined:
                 with contextlib.suppress(Exception):
-                    await asyncio.wait_for(client.commit(changed), 5.0)
+                    async with asyncio.timeout(5.0):
+                        await client.commit(changed)
                     told.update(changed)
 
     def _watch(self, client: AIOKafkaConsumer) -> None:
@@ -873,7 +877,8 @@ class ConsumerRunner:
                 _log.warning("parked keys could not be looked at", reason=error)
             self._drain_wake.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._drain_wake.wait(), HELD_POLL if self._waiting else 2.0)
+                async with asyncio.timeout(HELD_POLL if self._waiting else 2.0):
+                    await self._drain_wake.wait()
 
     async def _drain(self) -> bool:
         """Apply what can be applied of the waiting keys; say whether any key still waits."""

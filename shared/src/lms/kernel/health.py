@@ -62,7 +62,8 @@ def health_router(
     @router.get("/readyz")
     async def readyz() -> Response:
         try:
-            await asyncio.wait_for(ready(), CHECK_SECONDS)
+            async with asyncio.timeout(CHECK_SECONDS):
+                await ready()
         except NotReady as error:
             return PlainTextResponse(f"not ready: {error}\n", status_code=503)
         except Exception as error:  # noqa: BLE001  # whatever stands against it, the answer is 503
@@ -131,7 +132,8 @@ def _together(checks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 async def _checked(check: Check, seconds: float) -> dict[str, Any]:
     started = time.perf_counter()
     try:
-        parts = await asyncio.wait_for(check(), seconds)
+        async with asyncio.timeout(seconds):
+            parts = await check()
     except PartsDown as error:
         return {"status": "down", "error": "PartsDown", "detail": str(error), "checks": error.parts}
     except Exception as error:  # noqa: BLE001  # whatever it is, the part is down

@@ -100,9 +100,7 @@ async def declare(bootstrap_servers: str, topics: Sequence[Topic], *, replicatio
 
     `replication` -1 leaves it to the broker's default. The call may be repeated and run twice at once.
     """
-    admin = AIOKafkaAdminClient(**connection(bootstrap_servers))
-    await asyncio.wait_for(admin.start(), _START_SECONDS)
-    try:
+    async with _administrator(bootstrap_servers) as admin:
         answer = await admin.create_topics(
             [
                 NewTopic(
@@ -127,9 +125,6 @@ async def declare(bootstrap_servers: str, topics: Sequence[Topic], *, replicatio
                     f"The topic {name} has {found} partitions and needs {expected[name]}; copy it into a topic with the"
                     " right number before the services start, for changing the number moves keys between partitions."
                 )
-    finally:
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(admin.close(), _STOP_SECONDS)
 
 
 async def recreate(bootstrap_servers: str, topics: Sequence[Topic]) -> None:
@@ -142,13 +137,8 @@ async def recreate(bootstrap_servers: str, topics: Sequence[Topic]) -> None:
     while used := sorted({one.topic for one, end in (await ends_of(bootstrap_servers, names)).items() if end}):
         if time.monotonic() > until:
             raise NotDeleted(f"Kafka does not delete {', '.join(used)}; is delete.topic.enable off?")
-        admin = AIOKafkaAdminClient(**connection(bootstrap_servers))
-        await asyncio.wait_for(admin.start(), _START_SECONDS)
-        try:
+        async with _administrator(bootstrap_servers) as admin:
             await admin.delete_topics(used)
-        finally:
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(admin.close(), _STOP_SECONDS)
         await asyncio.sleep(0.2)
     while True:
         await declare(bootstrap_servers, topics)
@@ -158,6 +148,19 @@ async def recreate(bootstrap_servers: str, topics: Sequence[Topic]) -> None:
         if time.monotonic() > until:
             raise NotDeleted(f"Kafka has {len(ends)} partitions of {', '.join(names)} and should have more by now.")
         await asyncio.sleep(0.2)
+
+
+@asynccontextmanager
+async def _administrator(bootstrap_servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(**connection(bootstrap_servers))
+    async with asyncio.timeout(_START_SECONDS):
+        await admin.start()
+    try:
+        yield admin
+    finally:
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(_STOP_SECONDS):
+                await admin.close()
 
 
 class Producer:
@@ -214,7 +217,8 @@ class Producer:
                 max_request_size=4 * 1024 * 1024,
             )
             try:
-                await asyncio.wait_for(client.start(), _START_SECONDS)
+                async with asyncio.timeout(_START_SECONDS):
+                    await client.start()
             except BaseException:
                 await _stopped(client)
                 raise
@@ -259,11 +263,13 @@ async def _reader(bootstrap_servers: str) -> AsyncIterator[AIOKafkaConsumer]:
         max_partition_fetch_bytes=2 * 1024 * 1024,
     )
     try:
-        await asyncio.wait_for(client.start(), _START_SECONDS)
+        async with asyncio.timeout(_START_SECONDS):
+            await client.start()
         yield client
     finally:
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(client.stop(), _STOP_SECONDS)
+            async with asyncio.timeout(_STOP_SECONDS):
+                await client.stop()
 
 
 async def ends_of(bootstrap_servers: str, topics: Iterable[str]) -> dict[TopicPartition, int]:
@@ -273,7 +279,8 @@ async def ends_of(bootstrap_servers: str, topics: Iterable[str]) -> dict[TopicPa
         partitions = [
             TopicPartition(one, number) for one in topics for number in cluster.partitions_for_topic(one) or ()
         ]
-        ends = await asyncio.wait_for(client.end_offsets(partitions), _READ_SECONDS) if partitions else {}
+        async with asyncio.timeout(_READ_SECONDS):
+            ends = await client.end_offsets(partitions) if partitions else {}
     return {one: int(offset) for one, offset in ends.items()}
 
 
@@ -329,7 +336,8 @@ class Ends:
         client, self._client = self._client, None
         if client is not None:
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(client.stop(), _STOP_SECONDS)
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await client.stop()
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AIOKafkaConsumer]:
@@ -340,7 +348,8 @@ class Ends:
                 fetch_max_bytes=1024 * 1024,
                 max_partition_fetch_bytes=16 * 1024,
             )
-            await asyncio.wait_for(self._client.start(), _START_SECONDS)
+            async with asyncio.timeout(_START_SECONDS):
+                await self._client.start()
         try:
             yield self._client
         except BaseException:
@@ -381,7 +390,8 @@ async def messages_between(
 
 async def _stopped(client: AIOKafkaProducer) -> None:
     with contextlib.suppress(Exception):
-        await asyncio.wait_for(client.stop(), _STOP_SECONDS)
+        async with asyncio.timeout(_STOP_SECONDS):
+            await client.stop()
 
 
 def is_away(error: BaseException) -> bool:

@@ -26,6 +26,17 @@ async def take(connection: AsyncConnection, job: str, holder: str, seconds: floa
     return bool(taken.rowcount)
 
 
+async def renew(connection: AsyncConnection, job: str, holder: str, seconds: float) -> bool:
+    """Renew a lease that nobody has taken over meanwhile, for so many seconds; say whether it is still the holder's."""
+    renewed = await connection.execute(
+        text(
+            "UPDATE job_leases SET expires_at = NOW(6) + INTERVAL :seconds SECOND WHERE job = :job AND holder = :holder"
+        ),
+        {"job": job, "holder": holder, "seconds": seconds},
+    )
+    return bool(renewed.rowcount)
+
+
 async def give_back(connection: AsyncConnection, job: str, holder: str) -> None:
     """Let a lease expire now, if it is still the holder's."""
     await connection.execute(

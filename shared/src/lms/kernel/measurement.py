@@ -108,7 +108,8 @@ async def measure_stores(runtime: MeasuredRuntime) -> None:
         while True:
             for part, look in parts.items():
                 try:
-                    await asyncio.wait_for(look(), PATIENCE)
+                    async with asyncio.timeout(PATIENCE):
+                        await look()
                 except Exception as error:  # noqa: BLE001  # the next look may succeed
                     if part not in failing:
                         failing.add(part)

@@ -90,9 +90,11 @@ class Relay:
         self._wake.set()
         if self._task is not None:
             with contextlib.suppress(TimeoutError, asyncio.CancelledError):
-                await asyncio.wait_for(self._task, flush)
+                async with asyncio.timeout(flush):
+                    await self._task
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(self._release(), 1.0)
+            async with asyncio.timeout(1.0):
+                await self._release()
 
     async def _run(self) -> None:
         pause = 0.05
@@ -131,7 +133,8 @@ class Relay:
 
     async def _sleep(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
         self._wake.clear()
 
     async def _hold(self) -> bool:

@@ -46,7 +46,7 @@ from typing import Any, Protocol
 
 from aiokafka import ConsumerRecord, TopicPartition
 from pydantic import ValidationError
-from sqlalchemy import String, Table, delete, func, select, text, update
+from sqlalchemy import String, Table, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel import leases
@@ -257,14 +257,7 @@ class _Lease:
     async def renew(self, connection: AsyncConnection) -> None:
         """Renew it in the caller's transaction, whose writes are then ours alone to make. Raises Busy."""
         for job in self.jobs:
-            renewed = await connection.execute(
-                text(
-                    "UPDATE job_leases SET expires_at = NOW(6) + INTERVAL :seconds SECOND"
-                    " WHERE job = :job AND holder = :holder"
-                ),
-                {"job": job, "holder": self.holder, "seconds": LEASE_SECONDS},
-            )
-            if not renewed.rowcount:
+            if not await leases.renew(connection, job, self.holder, LEASE_SECONDS):
                 raise Busy("Another process took the work over while this one stood still.")
 
     async def keep(self) -> None:

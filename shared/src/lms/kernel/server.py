@@ -86,7 +86,8 @@ class HttpServer:
         self._server.config.timeout_graceful_shutdown = most  # type: ignore[assignment]  # asyncio takes fractions
         self._server.should_exit = True
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.task, most + _NOTICE_SECONDS)
+            async with asyncio.timeout(most + _NOTICE_SECONDS):
+                await self.task
 
     def _closing(self, app: ASGIApp) -> ASGIApp:
         async def application(scope: Scope, receive: Receive, send: Send) -> None:

@@ -308,10 +308,12 @@ class Runtime(Process):
         self.ready = False
         stopped = asyncio.gather(*(runner.stop() for runner in self.runners), return_exceptions=True)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stopped, _CONSUMERS_SECONDS)
+            async with asyncio.timeout(_CONSUMERS_SECONDS):
+                await stopped
         if self._relays:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.relay.stop(flush=_RELAY_SECONDS / 2), _RELAY_SECONDS)
+                async with asyncio.timeout(_RELAY_SECONDS):
+                    await self.relay.stop(flush=_RELAY_SECONDS / 2)
         await super().stop()
         await _close(self.producer.stop(), self.keyring.close(), self.database.close())
         if self.replica is not None:
@@ -356,7 +358,8 @@ async def _close(*parts: Awaitable[Any]) -> None:
     """Close each part; one that hangs or fails does not keep the others open."""
     for part in parts:
         with contextlib.suppress(Exception):
-            await asyncio.wait_for(part, _CLOSE_SECONDS)
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await part
 
 
 async def verify_itself(runtime: Runtime) -> None:

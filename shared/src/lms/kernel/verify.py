@@ -6,7 +6,8 @@
 Each check looks at one moment: at a snapshot of the database, and at Kafka up to offsets that fit it. So a fault is
 never just work under way. The checks are
 
-- `rest`: what was waiting when the check began is published and consumed without standing still, and nothing is parked;
+- `rest`: what was waiting when the check began is published and consumed without standing still, keys that were held
+  or had a gap then are free, and nothing is poison;
 - `answers`: what an answer to an idempotency key says was written is in the log;
 - `streams`: the versions of every stream are 1, 2, 3, …;
 - `topics`: the topics hold exactly the facts of the log that are not in the outbox, each stream in its order, and

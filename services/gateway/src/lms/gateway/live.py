@@ -80,7 +80,8 @@ class Stream:
     async def take(self, seconds: float) -> list[str]:
         """Return what has changed, in alphabetical order, as soon as something has; nothing after so many seconds."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
         self._woken.clear()
         changed, self._changed = sorted(self._changed), set()
         return changed

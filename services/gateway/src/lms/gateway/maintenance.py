@@ -12,7 +12,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
@@ -199,8 +199,9 @@ class Maintenance:
                     _log.debug("what is known of maintenance may be old: Redis is away", reason=error)
                 await asyncio.sleep(LOOK_SECONDS)
         finally:
-            forgetting = asyncio.wait_for(self.redis.hdel(_COPIES, self.instance), 0.2)
-            await asyncio.gather(forgetting, return_exceptions=True)
+            with suppress(Exception):
+                async with asyncio.timeout(0.2):
+                    await self.redis.hdel(_COPIES, self.instance)
 
     async def look(self) -> None:
         """Offer what this copy knows, tell what it has in hand, and take over what is newer."""

@@ -138,10 +138,12 @@ async def serve(settings: Settings, name: str = NAME) -> int:
         reason = outcome or getattr(app, "crash_reason", None)
         _log.error("the streams broke, and begin anew", exc_info=reason)
     with contextlib.suppress(Exception):
-        await asyncio.wait_for(app.stop(), STOP_SECONDS)
+        async with asyncio.timeout(STOP_SECONDS):
+            await app.stop()
     await server.stop(0.5)
     with contextlib.suppress(Exception):
-        await asyncio.wait_for(runtime.stop(), 1.0)
+        async with asyncio.timeout(1.0):
+            await runtime.stop()
     await asyncio.to_thread(shut_down, 0.3)
     return int(gave_up)
 

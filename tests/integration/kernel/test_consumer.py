@@ -8,14 +8,11 @@ from typing import Any, ClassVar
 
 import psutil
 import pytest
-from pydantic import SecretStr
-from sqlalchemy import BigInteger, Column, Integer, MetaData, SmallInteger, Table, create_engine, insert, select
+from sqlalchemy import BigInteger, Column, Integer, MetaData, SmallInteger, Table, select
 from sqlalchemy.dialects.mysql import insert as upsert
-from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel import dead_letters, failpoints
-from lms.kernel.auth import public_key_of
 from lms.kernel.cloudevents import encode_headers
 from lms.kernel.consumer import (
     Consumer,
@@ -33,9 +30,9 @@ from lms.kernel.execution import UnitOfWork
 from lms.kernel.ids import new_id
 from lms.kernel.kafka import Message, Producer, Topic, declare
 from lms.kernel.projection import Projection, Upsert, Write, live
-from lms.kernel.schema import consumer_offsets, consumer_versions, log, metadata, name
+from lms.kernel.schema import consumer_offsets, consumer_versions, name
 from lms.kernel.service import Runtime, Service
-from lms.kernel.settings import KernelSettings, load
+from lms.kernel.settings import KernelSettings
 
 tables = MetaData()
 totals = Table(
@@ -174,23 +171,8 @@ class World:
 
 
 @pytest.fixture
-async def world(database_url: Callable[[str], str], kafka_bootstrap: str, redis_url: str) -> AsyncIterator[World]:
-    url = database_url("consumer")
-    engine = create_engine(make_url(url).set(drivername="mysql+pymysql"))
-    for one in (tables, metadata):
-        one.drop_all(engine)
-        one.create_all(engine)
-    with engine.begin() as connection:
-        connection.execute(insert(log).values(id=1, log_epoch=1))
-    engine.dispose()
-    settings = load(
-        KernelSettings,
-        database_url=SecretStr(url),
-        redis_url=SecretStr(redis_url),
-        kafka_bootstrap_servers=kafka_bootstrap,
-        encryption_key=SecretStr("k" * 40),
-        jwt_public_key=public_key_of("s" * 64),
-    )
+async def world(settings_of: Callable[..., KernelSettings], kafka_bootstrap: str) -> AsyncIterator[World]:
+    settings = settings_of("consumer", tables)
     made = World("", "", settings, Producer(kafka_bootstrap, client_id="test"))
     made.topic, made.facts = f"bank.{made.suffix}", f"facts.{made.suffix}"
     await declare(kafka_bootstrap, [Topic(made.topic, partitions=6), Topic(made.facts, partitions=6)])

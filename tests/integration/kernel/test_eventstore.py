@@ -6,8 +6,7 @@ from datetime import UTC, datetime
 from typing import ClassVar
 
 import pytest
-from sqlalchemy import create_engine, func, insert, select, update
-from sqlalchemy.engine import make_url
+from sqlalchemy import func, insert, select, update
 
 from lms.kernel.database import Database
 from lms.kernel.decider import Decider
@@ -15,7 +14,7 @@ from lms.kernel.errors import RuleBroken
 from lms.kernel.event import Codec, Event, Prerequisite
 from lms.kernel.eventstore import SNAPSHOT_EVERY, Append, Causality, ConcurrencyConflict, EventStore
 from lms.kernel.execution import CommandContext, Executor, UnitOfWork
-from lms.kernel.schema import events, log, metadata, outbox, snapshots
+from lms.kernel.schema import events, outbox, snapshots
 
 
 class Deposited(Event):
@@ -60,15 +59,8 @@ class WallClock:
 
 
 @pytest.fixture
-async def database(database_url: Callable[[str], str]) -> AsyncIterator[Database]:
-    url = database_url("store")
-    engine = create_engine(make_url(url).set(drivername="mysql+pymysql"))
-    metadata.drop_all(engine)
-    metadata.create_all(engine)
-    with engine.begin() as connection:
-        connection.execute(insert(log).values(id=1, log_epoch=1))
-    engine.dispose()
-    found = Database(url, pool_size=20)
+async def database(emptied: Callable[..., str]) -> AsyncIterator[Database]:
+    found = Database(emptied("store"), pool_size=20)
     yield found
     await found.close()
 

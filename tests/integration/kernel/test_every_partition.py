@@ -7,14 +7,11 @@ from typing import Any, ClassVar
 
 import pytest
 from aiokafka import TopicPartition
-from pydantic import SecretStr
-from sqlalchemy import Column, Integer, MetaData, SmallInteger, Table, create_engine, delete, insert, select
+from sqlalchemy import Column, Integer, MetaData, SmallInteger, Table, delete, select
 from sqlalchemy.dialects.mysql import insert as upsert
-from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel import verify
-from lms.kernel.auth import public_key_of
 from lms.kernel.cloudevents import decode
 from lms.kernel.consumer import Projector, Reactor, Received, Recorder
 from lms.kernel.decider import Decider
@@ -24,9 +21,9 @@ from lms.kernel.ids import new_id
 from lms.kernel.kafka import PARTITIONS, declare, ends_of, messages_between
 from lms.kernel.projection import Projection, Upsert, Write
 from lms.kernel.rebuild import rebuild
-from lms.kernel.schema import consumer_offsets, log, metadata, name, outbox
+from lms.kernel.schema import consumer_offsets, name, outbox
 from lms.kernel.service import Runtime, Service
-from lms.kernel.settings import KernelSettings, load
+from lms.kernel.settings import KernelSettings
 
 EMPLOYEES = [f"e{number}" for number in range(60)]
 
@@ -169,23 +166,8 @@ class World:
 
 
 @pytest.fixture
-async def world(database_url: Callable[[str], str], kafka_bootstrap: str, redis_url: str) -> AsyncIterator[World]:
-    url = database_url("copies")
-    engine = create_engine(make_url(url).set(drivername="mysql+pymysql"))
-    for one in (tables, metadata):
-        one.drop_all(engine)
-        one.create_all(engine)
-    with engine.begin() as connection:
-        connection.execute(insert(log).values(id=1, log_epoch=1))
-    engine.dispose()
-    settings = load(
-        KernelSettings,
-        database_url=SecretStr(url),
-        redis_url=SecretStr(redis_url),
-        kafka_bootstrap_servers=kafka_bootstrap,
-        encryption_key=SecretStr("k" * 40),
-        jwt_public_key=public_key_of("s" * 64),
-    )
+async def world(settings_of: Callable[..., KernelSettings], kafka_bootstrap: str) -> AsyncIterator[World]:
+    settings = settings_of("copies", tables)
     made = World(settings)
     await declare(kafka_bootstrap, made.service.topics())
     yield made

@@ -6,41 +6,18 @@ from datetime import timedelta
 from typing import Any
 
 from prometheus_client import REGISTRY
-from pydantic import SecretStr
-from sqlalchemy import create_engine, insert
-from sqlalchemy.engine import make_url
 
-from lms.kernel.auth import public_key_of
 from lms.kernel.ids import new_id
-from lms.kernel.schema import log, metadata
 from lms.kernel.service import Job, Runtime, Service
-from lms.kernel.settings import KernelSettings, load
+from lms.kernel.settings import KernelSettings
 
 RUNS = 300
 TOGETHER_SECONDS = 60
 
 
-def _settings(url: str, kafka_bootstrap: str, redis_url: str) -> KernelSettings:
-    return load(
-        KernelSettings,
-        database_url=SecretStr(url),
-        redis_url=SecretStr(redis_url),
-        kafka_bootstrap_servers=kafka_bootstrap,
-        encryption_key=SecretStr("k" * 40),
-        jwt_public_key=public_key_of("s" * 64),
-    )
-
-
 async def test_copies_that_take_and_give_back_a_job_at_once_never_fail_each_other(
-    database_url: Callable[[str], str], kafka_bootstrap: str, redis_url: str
+    settings_of: Callable[..., KernelSettings],
 ) -> None:
-    url = database_url("jobs")
-    engine = create_engine(make_url(url).set(drivername="mysql+pymysql"))
-    metadata.drop_all(engine)
-    metadata.create_all(engine)
-    with engine.begin() as connection:
-        connection.execute(insert(log).values(id=1, log_epoch=1))
-    engine.dispose()
     ran = 0
     enough = asyncio.Event()
 
@@ -52,7 +29,8 @@ async def test_copies_that_take_and_give_back_a_job_at_once_never_fail_each_othe
 
     job = Job(f"often-{new_id()[-8:]}", timedelta(milliseconds=1), run)
     service = Service(name="jobs", jobs=(job,))
-    copies = [Runtime(service, _settings(url, kafka_bootstrap, redis_url)) for _ in range(3)]
+    settings = settings_of("jobs")
+    copies = [Runtime(service, settings) for _ in range(3)]
     try:
         for copy in copies:
             await copy.start(worker=True)

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import orjson
 import pytest
-from pydantic import SecretStr
 from sqlalchemy import (
     Column,
     Index,
@@ -16,18 +15,15 @@ from sqlalchemy import (
     MetaData,
     SmallInteger,
     Table,
-    create_engine,
     func,
     insert,
     select,
     update,
 )
-from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel import dead_letters, verify
 from lms.kernel import rebuild as rebuilding
-from lms.kernel.auth import public_key_of
 from lms.kernel.cloudevents import encode_headers
 from lms.kernel.consumer import Projector
 from lms.kernel.decider import Decider
@@ -37,9 +33,9 @@ from lms.kernel.ids import new_id
 from lms.kernel.kafka import Message, Producer, Topic, declare, ends_of
 from lms.kernel.projection import Delete, Projection, Update, Upsert, Write, live
 from lms.kernel.rebuild import Busy, NotAView, Progress, compare, rebuild
-from lms.kernel.schema import consumer_offsets, events, job_leases, log, metadata, name, outbox, view_generations
+from lms.kernel.schema import consumer_offsets, events, job_leases, name, outbox, view_generations
 from lms.kernel.service import Runtime, Service
-from lms.kernel.settings import KernelSettings, load
+from lms.kernel.settings import KernelSettings
 
 tables = MetaData()
 accounts = Table(
@@ -304,24 +300,8 @@ class World:
 
 
 @pytest.fixture
-async def world(database_url: Callable[[str], str], kafka_bootstrap: str, redis_url: str) -> AsyncIterator[World]:
-    url = database_url("rebuild")
-    engine = create_engine(make_url(url).set(drivername="mysql+pymysql"))
-    for one in (tables, metadata):
-        one.drop_all(engine)
-        one.create_all(engine)
-    with engine.begin() as connection:
-        connection.execute(insert(log).values(id=1, log_epoch=1))
-    engine.dispose()
-    settings = load(
-        KernelSettings,
-        database_url=SecretStr(url),
-        redis_url=SecretStr(redis_url),
-        kafka_bootstrap_servers=kafka_bootstrap,
-        encryption_key=SecretStr("k" * 40),
-        jwt_public_key=public_key_of("s" * 64),
-        database_pool=20,
-    )
+async def world(settings_of: Callable[..., KernelSettings], kafka_bootstrap: str) -> AsyncIterator[World]:
+    settings = settings_of("rebuild", tables, database_pool=20)
     made = World(settings, Producer(kafka_bootstrap, client_id="test"))
     yield made
     await made.stop()

@@ -8,14 +8,11 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import pytest
-from pydantic import SecretStr
 from redis.asyncio import Redis
-from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, create_engine, insert, select, text
+from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, select, text
 from sqlalchemy.dialects.mysql import insert as upsert
-from sqlalchemy.engine import make_url
 
 from lms.kernel import dead_letters
-from lms.kernel.auth import public_key_of
 from lms.kernel.clock import OFFSET_KEY
 from lms.kernel.consumer import Reactor
 from lms.kernel.decider import Decider
@@ -35,9 +32,9 @@ from lms.kernel.recovery import (
     refuse_while_pending,
     republish,
 )
-from lms.kernel.schema import consumer_offsets, events, log, metadata, name, outbox
+from lms.kernel.schema import consumer_offsets, events, name, outbox
 from lms.kernel.service import Runtime, Service
-from lms.kernel.settings import KernelSettings, load
+from lms.kernel.settings import KernelSettings
 
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 PARTITIONS = 24
@@ -172,7 +169,7 @@ def header(message: Any, wanted: str) -> str:
 
 
 @pytest.fixture
-async def world(database_url: Callable[[str], str], kafka_bootstrap: str, redis_url: str) -> AsyncIterator[World]:
+async def world(settings_of: Callable[..., KernelSettings], kafka_bootstrap: str) -> AsyncIterator[World]:
     suffix = new_id()[-8:]
     topic = f"bank.{suffix}"
     account: Decider[int, int, Deposited] = Decider(
@@ -201,22 +198,7 @@ async def world(database_url: Callable[[str], str], kafka_bootstrap: str, redis_
     counter = Service(name=f"counter-{suffix}", consumers=(count,), on_restored=told("counter"))
     settings: dict[str, KernelSettings] = {}
     for service, schema in ((bank, "bank"), (counter, "counter")):
-        url = database_url(schema)
-        engine = create_engine(make_url(url).set(drivername="mysql+pymysql"))
-        for one in (tables, metadata):
-            one.drop_all(engine)
-            one.create_all(engine)
-        with engine.begin() as connection:
-            connection.execute(insert(log).values(id=1, log_epoch=1))
-        engine.dispose()
-        settings[service.name] = load(
-            KernelSettings,
-            database_url=SecretStr(url),
-            redis_url=SecretStr(redis_url),
-            kafka_bootstrap_servers=kafka_bootstrap,
-            encryption_key=SecretStr("k" * 40),
-            jwt_public_key=public_key_of("s" * 64),
-        )
+        settings[service.name] = settings_of(schema, tables)
         await declare(kafka_bootstrap, service.topics())
     made = World(bank, counter, account, settings, calls=calls)
     yield made

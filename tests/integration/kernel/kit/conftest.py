@@ -7,17 +7,13 @@ from sqlalchemy.engine import make_url
 
 from lms.kernel.database import Database
 from lms.kernel.keyring import DDL
-from lms.kernel.schema import log, metadata
 
 
 @pytest.fixture
-async def database(database_url: Callable[[str], str]) -> AsyncIterator[Database]:
-    url = database_url("kit")
+async def database(emptied: Callable[..., str]) -> AsyncIterator[Database]:
+    url = emptied("kit")
     engine = create_engine(make_url(url).set(drivername="mysql+pymysql"))
-    metadata.drop_all(engine)
-    metadata.create_all(engine)
     with engine.begin() as connection:
-        connection.execute(log.insert().values(id=1, log_epoch=1))
         connection.execute(text("CREATE DATABASE IF NOT EXISTS keyring"))
         if connection.scalar(text("SHOW TABLES FROM keyring LIKE 'data_keys'")) is None:
             connection.execute(text(DDL))

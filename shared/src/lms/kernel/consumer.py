@@ -33,7 +33,7 @@ from lms.kernel.event import Envelope, Event, ForeignEvent
 from lms.kernel.eventstore import Causality, ConcurrencyConflict
 from lms.kernel.execution import Executor, UnitOfWork
 from lms.kernel.failpoints import disabled, failpoint
-from lms.kernel.kafka import connection, is_away
+from lms.kernel.kafka import connection, end, is_away
 from lms.kernel.logs import harmless_text, told, trail
 from lms.kernel.metrics import (
     CONSUMED,
@@ -102,7 +102,6 @@ STALL_SECONDS = 30.0
 # answered a connection gives nothing else, such as the first messages of partitions that were just taken over.
 _HELD_MS = 2000
 _FETCH_MS = 500
-_LEAVE_SECONDS = 2.0
 _ADVICE_SECONDS = 1.0
 
 _log = structlog.get_logger(__name__)
@@ -246,7 +245,6 @@ class ConsumerRunner:
         self._gathered: dict[TopicPartition, list[Received]] = {}
         self._gathered_since = 0.0
         self._assignment = 0  # grows whenever positions are read from the database
-        self._leaving: set[asyncio.Task[None]] = set()
         self._last_progress = time.monotonic()
         self._projections = consumer.projections if isinstance(consumer, Projector) else ()
         reactor = consumer if isinstance(consumer, Reactor) else None
@@ -339,22 +337,7 @@ class ConsumerRunner:
         finally:
             advice.cancel()
             await asyncio.gather(advice, return_exceptions=True)
-            await self._leave(client)
-
-    async def _leave(self, client: AIOKafkaConsumer) -> None:
-        """Leave the group and close the connections; where the group forms anew that is finished in the background.
-
-        A stop that is cut short leaves tasks and connections behind for ever.
-        """
-        leaving = asyncio.create_task(client.stop(), name=f"leave the group of {self.consumer.name}")
-        self._leaving.add(leaving)
-        leaving.add_done_callback(self._left)
-        await asyncio.wait({leaving}, timeout=_LEAVE_SECONDS)
-
-    def _left(self, leaving: "asyncio.Task[None]") -> None:
-        self._leaving.discard(leaving)
-        if not leaving.cancelled() and (error := leaving.exception()) is not None:
-            _log.warning("a consumer did not leave its group well", consumer=self.consumer.name, reason=error)
+            await end(client)  # where the group forms anew that is finished in the background
 
     async def assigned(self, client: AIOKafkaConsumer, partitions: Iterable[TopicPartition]) -> None:
         """Take partitions over: continue where the database says."""

@@ -7,12 +7,11 @@ never lose one: whoever sends deletes only what was acknowledged.
 """
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qs, unquote
 
 import structlog
@@ -30,9 +29,15 @@ SEND_SECONDS = 15.0
 
 _START_SECONDS = 10.0
 _STOP_SECONDS = 2.0
+_END_SECONDS = 60.0
 _READ_SECONDS = 30.0
 _LOOK_SECONDS = 1.0
 _RECREATE_SECONDS = 60.0
+
+Client: TypeAlias = AIOKafkaAdminClient | AIOKafkaConsumer | AIOKafkaProducer
+
+_ENDING: set[asyncio.Task[None]] = set()
+"""Of this process: a task that nobody holds may vanish before it is done."""
 
 _log = structlog.get_logger(__name__)
 
@@ -153,14 +158,12 @@ async def recreate(bootstrap_servers: str, topics: Sequence[Topic]) -> None:
 @asynccontextmanager
 async def _administrator(bootstrap_servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(**connection(bootstrap_servers))
-    async with asyncio.timeout(_START_SECONDS):
-        await admin.start()
     try:
+        async with asyncio.timeout(_START_SECONDS):
+            await admin.start()
         yield admin
     finally:
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(_STOP_SECONDS):
-                await admin.close()
+        await end(admin)
 
 
 class Producer:
@@ -170,7 +173,6 @@ class Producer:
         self._bootstrap_servers = bootstrap_servers
         self._client_id = client_id
         self._client: AIOKafkaProducer | None = None
-        self._abandoned: set[asyncio.Task[None]] = set()
 
     async def send_all(self, messages: Sequence[Message]) -> None:
         """Send messages in order and return when every one is acknowledged.
@@ -201,9 +203,7 @@ class Producer:
         """Close the connection, within two seconds whatever the broker does."""
         client, self._client = self._client, None
         if client is not None:
-            await _stopped(client)
-        for task in list(self._abandoned):
-            task.cancel()
+            await end(client)
 
     async def _connected(self) -> AIOKafkaProducer:
         if self._client is None:
@@ -220,7 +220,7 @@ class Producer:
                 async with asyncio.timeout(_START_SECONDS):
                     await client.start()
             except BaseException:
-                await _stopped(client)
+                await end(client)
                 raise
             self._client = client
         return self._client
@@ -228,9 +228,7 @@ class Producer:
     def _abandon(self) -> None:
         client, self._client = self._client, None
         if client is not None:
-            task = asyncio.get_running_loop().create_task(_stopped(client), name="stop an abandoned producer")
-            self._abandoned.add(task)
-            task.add_done_callback(self._abandoned.discard)
+            _ending(client)
 
 
 async def ping(brokers: str) -> None:
@@ -267,9 +265,7 @@ async def _reader(bootstrap_servers: str) -> AsyncIterator[AIOKafkaConsumer]:
             await client.start()
         yield client
     finally:
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(_STOP_SECONDS):
-                await client.stop()
+        await end(client)
 
 
 async def ends_of(bootstrap_servers: str, topics: Iterable[str]) -> dict[TopicPartition, int]:
@@ -335,9 +331,7 @@ class Ends:
         """Close the connection."""
         client, self._client = self._client, None
         if client is not None:
-            with contextlib.suppress(Exception):
-                async with asyncio.timeout(_STOP_SECONDS):
-                    await client.stop()
+            await end(client)
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AIOKafkaConsumer]:
@@ -348,8 +342,12 @@ class Ends:
                 fetch_max_bytes=1024 * 1024,
                 max_partition_fetch_bytes=16 * 1024,
             )
-            async with asyncio.timeout(_START_SECONDS):
-                await self._client.start()
+            try:
+                async with asyncio.timeout(_START_SECONDS):
+                    await self._client.start()
+            except BaseException:
+                await self.close()
+                raise
         try:
             yield self._client
         except BaseException:
@@ -388,10 +386,46 @@ async def messages_between(
                 raise Gone(f"Kafka gives nothing of {one.topic}/{one.partition} up to offset {end[one]}.")
 
 
-async def _stopped(client: AIOKafkaProducer) -> None:
-    with contextlib.suppress(Exception):
-        async with asyncio.timeout(_STOP_SECONDS):
-            await client.stop()
+async def end(client: Client) -> None:
+    """Stop a client and close its connections; what takes longer than two seconds goes on in the background.
+
+    A stop that is cut short would leave tasks and connections behind for ever.
+    """
+    await asyncio.wait({_ending(client)}, timeout=_STOP_SECONDS)
+
+
+def _ending(client: Client) -> "asyncio.Task[None]":
+    task = asyncio.get_running_loop().create_task(_end(client), name="end a Kafka client")
+    _ENDING.add(task)
+    task.add_done_callback(_ENDING.discard)
+    return task
+
+
+async def _end(client: Client) -> None:
+    try:
+        async with asyncio.timeout(_END_SECONDS):
+            await (client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
+    except Exception as error:  # noqa: BLE001  # nothing rests on it: what was not acknowledged is sent or read again
+        _log.debug("a Kafka client did not stop well", reason=error)
+    finally:
+        # A stop ends early where the broker is away, where a fetch was cancelled that had not begun (aiokafka 0.14's
+        # Fetcher.close), or with the loop; nothing may be left then.
+        await _cut(client)
+
+
+async def _cut(client: Client) -> None:
+    """Do what a client's own stop ends with, the part of it that waits for nobody; done twice it does no harm."""
+    if isinstance(client, AIOKafkaProducer):
+        if client._sender is not None:  # noqa: SLF001
+            await client._sender.close()  # noqa: SLF001
+        await client.client.close()
+        return
+    if isinstance(client, AIOKafkaConsumer) and client._fetcher is not None:  # noqa: SLF001
+        fetches = client._fetcher._pending_tasks  # noqa: SLF001
+        for fetch in fetches:
+            fetch.cancel()
+        await asyncio.gather(*fetches, return_exceptions=True)
+    await client._client.close()  # noqa: SLF001
 
 
 def is_away(error: BaseException) -> bool:

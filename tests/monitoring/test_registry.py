@@ -41,7 +41,7 @@ def test_type_labels_and_help_are_as_the_registry_says() -> None:
 
 def test_what_back_ups_leave_for_the_node_exporter_is_as_the_registry_says(tmp_path: Path) -> None:
     settings = BackupSettings(url=str(tmp_path), metrics_file=tmp_path / "metrics" / "backup.prom")
-    tell_metrics(settings, [Made(kind, "20261128T060000Z", 1000, 2.5, tried=True) for kind in KINDS])
+    tell_metrics(settings, [Made(kind, "20261128T060000000000Z", 1000, 2.5, tried=True) for kind in KINDS])
     text = (tmp_path / "metrics" / "backup.prom").read_text(encoding="utf-8")
     said = {
         (family.name, family.type, family.documentation, label)

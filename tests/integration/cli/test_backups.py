@@ -289,6 +289,7 @@ def test_an_instant_that_the_log_does_not_reach_is_refused(source: Server, backu
     ):
         pass
     catalogue = backups.catalogue
+    whole_second_later()
     for number in (300_000, 300_001, 300_002):
         source.commit(number)
         back_up(backups, ("log",))

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from lms.cli.catalogue import Catalogue
+from lms.cli.catalogue import Catalogue, stamp_of
 from lms.cli.storage import NotStored, Storage, StorageFailed, storage_at
 
 
@@ -78,7 +78,7 @@ def test_deleting_touches_what_is_named_alone(storage: Storage) -> None:
 
 def test_retention_deletes_only_what_is_over(storage: Storage) -> None:
     now = datetime(2026, 11, 28, tzinfo=UTC)
-    stamps = {days: (now - timedelta(days=days)).strftime("%Y%m%dT%H%M%SZ") for days in (31, 29, 8, 6)}
+    stamps = {days: stamp_of(now - timedelta(days=days)) for days in (31, 29, 8, 6)}
     kept = ["databases/notes.txt", "restores/2.json", "system.json"]
     for key in kept:
         storage.put_new(key, b"x")

@@ -231,7 +231,7 @@ async def test_a_member_that_cannot_leave_its_group_at_once_closes_its_connectio
     await world.caught_up(1)
     (member,) = world.running[0].runners
     before = _connections_to(world.settings.kafka_bootstrap_servers)
-    monkeypatch.setattr("lms.kernel.consumer._LEAVE_SECONDS", 0.0)
+    monkeypatch.setattr("lms.kernel.kafka._STOP_SECONDS", 0.0)
     await member.stop()
 
     async def closed() -> bool:  # one to the broker, one to the group's coordinator

@@ -49,6 +49,12 @@ def test_what_is_older_than_its_days_goes_and_the_newest_stays(
     assert catalogue.ids(kind) == young[-1:]
 
 
+def test_two_back_ups_of_one_second_are_two(catalogue: Catalogue, tmp_path: Path) -> None:
+    first, second = (keep(catalogue, tmp_path, "keyring", days) for days in (1 + 1e-6, 1))
+    assert catalogue.ids("keyring") == [first, second]
+    assert instant_of(second) == age(1)
+
+
 def test_the_log_goes_without_regard_to_the_newest(catalogue: Catalogue, tmp_path: Path) -> None:
     keep(catalogue, tmp_path, "log", 8, name="binlog.000001")
     kept = keep(catalogue, tmp_path, "log", 6, name="binlog.000002")
@@ -71,7 +77,7 @@ def test_only_what_lies_where_back_ups_lie_is_deleted(catalogue: Catalogue, tmp_
     others = [
         "databases/readme.txt",
         "databases/2020/notes",
-        "elsewhere/20200101T000000Z/manifest.json",
+        "elsewhere/20200101T000000000000Z/manifest.json",
         "restores/2.json",
     ]
     for key in others:

@@ -40,7 +40,8 @@ LEFTOVER_DAYS = 2
 """After so long what has no manifest was left by a run that broke."""
 
 _MANIFEST = "manifest.json"
-_STAMP = re.compile(r"(?P<stamp>\d{8}T\d{6}Z)")
+_STAMPED = "%Y%m%dT%H%M%S%fZ"
+_STAMP = re.compile(r"(?P<stamp>\d{8}T\d{12}Z)")
 _AT_ONCE = 8
 
 
@@ -120,14 +121,14 @@ class RestoreRecord(BaseModel):
 
 
 def stamp_of(instant: datetime) -> str:
-    """Return an instant as it stands in keys."""
-    return instant.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    """Return an instant as it stands in keys: to the microsecond, for two back-ups may be made in one second."""
+    return instant.astimezone(UTC).strftime(_STAMPED)
 
 
 def instant_of(key: str) -> datetime | None:
     """Return the instant that stands in a key, if one does."""
     found = _STAMP.search(key)
-    return None if found is None else datetime.strptime(found["stamp"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    return None if found is None else datetime.strptime(found["stamp"], _STAMPED).replace(tzinfo=UTC)
 
 
 class Catalogue:

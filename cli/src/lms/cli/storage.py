@@ -1,7 +1,7 @@
 """Where back-ups are kept: a folder, or a bucket of an S3-compatible store. Both hold whole objects under keys.
 
     storage = storage_at("s3://bucket/production")     # or a folder's path
-    storage.put("databases/20261128T060000Z/manifest.json", path)
+    storage.put("databases/20261128T060000000000Z/manifest.json", path)
 
 An object is there whole or not at all. S3 is reached as every AWS tool reaches it: credentials, region and endpoint
 come from the environment (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL_S3`, …) or from the machine's role.
@@ -35,7 +35,7 @@ class NotStored(StorageFailed):
 
 
 class Storage(Protocol):
-    """Objects under keys such as `databases/20261128T060000Z/manifest.json`."""
+    """Objects under keys such as `databases/20261128T060000000000Z/manifest.json`."""
 
     url: str
 

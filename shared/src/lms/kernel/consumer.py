@@ -102,6 +102,9 @@ STALL_SECONDS = 30.0
 # answered a connection gives nothing else, such as the first messages of partitions that were just taken over.
 _HELD_MS = 2000
 _FETCH_MS = 500
+# Between two tries to reach a broker or its coordinator: with the default of 100 ms all consumers of a system together
+# slow the return of a broker that was away.
+_RETRY_MS = 400
 _ADVICE_SECONDS = 1.0
 
 _log = structlog.get_logger(__name__)
@@ -313,6 +316,7 @@ class ConsumerRunner:
             heartbeat_interval_ms=2_000,
             max_poll_interval_ms=300_000,
             fetch_max_wait_ms=_HELD_MS,
+            retry_backoff_ms=_RETRY_MS,
             fetch_max_bytes=4 * 1024 * 1024,
             max_partition_fetch_bytes=1024 * 1024,
             metadata_max_age_ms=30_000,

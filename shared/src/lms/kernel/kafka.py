@@ -22,7 +22,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from aiokafka.helpers import create_ssl_context
 
 PARTITIONS = 24
-"""Of every topic, for ever: the partition of a key must never change."""
+"""Of every topic of facts, for ever: the partition of a key must never change."""
 
 SEND_SECONDS = 15.0
 """How long a batch may take before its producer is abandoned."""
@@ -101,8 +101,9 @@ class Message(NamedTuple):
 
 
 async def declare(bootstrap_servers: str, topics: Sequence[Topic], *, replication: int = -1) -> None:
-    """Create the topics that do not exist. Raises WrongPartitions for one that exists otherwise.
+    """Create the topics that do not exist. Raises WrongPartitions for one that exists with another number.
 
+    A topic of one partition may have more: nobody relies on an order of its keys (dead letters).
     `replication` -1 leaves it to the broker's default. The call may be repeated and run twice at once.
     """
     async with _administrator(bootstrap_servers) as admin:
@@ -125,7 +126,7 @@ async def declare(bootstrap_servers: str, topics: Sequence[Topic], *, replicatio
         expected = {topic.name: topic.partitions for topic in topics}
         for described in await admin.describe_topics(list(expected)):
             name, found = described["topic"], len(described["partitions"])
-            if found and found != expected[name]:
+            if found and found != expected[name] > 1:
                 raise WrongPartitions(
                     f"The topic {name} has {found} partitions and needs {expected[name]}; copy it into a topic with the"
                     " right number before the services start, for changing the number moves keys between partitions."
@@ -148,7 +149,7 @@ async def recreate(bootstrap_servers: str, topics: Sequence[Topic]) -> None:
     while True:
         await declare(bootstrap_servers, topics)
         ends = await ends_of(bootstrap_servers, names)
-        if len(ends) == sum(topic.partitions for topic in topics):
+        if len(ends) >= sum(topic.partitions for topic in topics):
             return
         if time.monotonic() > until:
             raise NotDeleted(f"Kafka has {len(ends)} partitions of {', '.join(names)} and should have more by now.")

@@ -33,7 +33,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.clock import OFFSET_KEY
 from lms.kernel.cloudevents import encode_headers
-from lms.kernel.consumer import dead_letter_topic
 from lms.kernel.database import Database, error_number, is_transient
 from lms.kernel.event import Event
 from lms.kernel.eventstore import Append, Causality, EventStore, topic_of
@@ -219,8 +218,8 @@ async def republish(runtime: RecoveringRuntime, tell: Tell) -> Republished:
         if found is None:
             raise NothingToRepublish("No restore waits to be finished; `lms restore` begins one.")
     service = runtime.service
-    dead = (dead_letter_topic(service.name, consumer.name) for consumer in service.consumers)
-    await recreate(runtime.settings.kafka_bootstrap_servers, [Topic(one) for one in (*service.publishes, *dead)])
+    topics = [Topic(one) for one in service.publishes] + service.dead_letter_topics()
+    await recreate(runtime.settings.kafka_bootstrap_servers, topics)
     kept = await _publish_all(runtime, tell)
     await forget_caches(runtime.redis)
     async with runtime.database.transaction() as connection:

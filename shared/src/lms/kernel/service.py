@@ -136,9 +136,12 @@ class Service:
 
     def topics(self) -> list[Topic]:
         """Return the topics that must exist before the service starts."""
-        names = {*self.publishes, *self.subscribes}
-        names |= {dead_letter_topic(self.name, consumer.name) for consumer in self.consumers}
-        return [Topic(name) for name in sorted(names)]
+        of_facts = [Topic(name) for name in sorted({*self.publishes, *self.subscribes})]
+        return of_facts + self.dead_letter_topics()
+
+    def dead_letter_topics(self) -> list[Topic]:
+        """Return the topics of its consumers' dead letters, which are few and in no order that anybody relies on."""
+        return [Topic(dead_letter_topic(self.name, consumer.name), partitions=1) for consumer in self.consumers]
 
 
 class Process:

@@ -139,6 +139,17 @@ class Company:
         body = {"name": f"office {number}", "country": "FR", "time_zone": "Europe/Paris", "calendar_id": calendar}
         return str(self.do("POST", "/locations", body=body)["id"]), str(calendar)
 
+    @property
+    def office(self) -> dict[str, str]:
+        """The department, location and schedule of whoever is hired without others; opened when they are needed."""
+        if not self._office:
+            self._office = {
+                "department": self.do("POST", "/departments", body={"name": f"department {next(_numbers)}"})["id"],
+                "location": self.location()[0],
+                "schedule": self.schedule(FIVE_DAYS),
+            }
+        return self._office
+
     def hire(
         self,
         *,
@@ -150,17 +161,11 @@ class Company:
         **more: str,
     ) -> Employee:
         """Employ somebody; `more` are further fields, such as the password of somebody who signs in."""
-        if not self._office:
-            self._office = {
-                "department": self.do("POST", "/departments", body={"name": f"department {next(_numbers)}"})["id"],
-                "location": self.location()[0],
-                "schedule": self.schedule(FIVE_DAYS),
-            }
         body = {
             "email": f"person-{next(_numbers)}-{time.time_ns()}@test.example", "given_name": "Test",
-            "family_name": "Person", "department_id": self._office["department"],
-            "location_id": location or self._office["location"], "manager_id": manager.id if manager else None,
-            "schedule_id": schedule or self._office["schedule"], "employed_from": since, "roles": list(roles), **more,
+            "family_name": "Person", "department_id": self.office["department"],
+            "location_id": location or self.office["location"], "manager_id": manager.id if manager else None,
+            "schedule_id": schedule or self.office["schedule"], "employed_from": since, "roles": list(roles), **more,
         }  # fmt: skip
         return Employee(self.do("POST", "/employees", body=body)["id"], roles)
 
@@ -174,10 +179,14 @@ class Company:
         self.do("POST", "/leave-types", body=body)
         return slug
 
-    def policy(self, leave_type: str, days: float, since: str, **terms: Any) -> None:
-        """Publish the first policy of a leave type: so many days a year, up front."""
+    def policy(self, leave_type: str, days: float, since: str, *, location: str | None = None, **terms: Any) -> None:
+        """Publish the first policy of a leave type, for one location: so many days a year, up front.
+
+        Were it for everybody, each leave type of a test would give something to everybody of all other tests.
+        """
         body = {
             "policy_id": leave_type, "leave_type": leave_type, "effective_from": since,
+            "locations": [location or self.office["location"]],
             "entitlement_minutes": int(days * DAY), "accrual": "up-front", **terms,
         }  # fmt: skip
         self.do("POST", "/policies", body=body)

@@ -54,7 +54,7 @@ class Life:
 
 def _person(company: Company, name: str, **more: Any) -> Employee:
     """Employ somebody whose every personal field carries the mark."""
-    office = company._office
+    office = company.office
     roles = more.pop("roles", ["employee"])
     body = {
         "email": f"{name}-{new_id()[-8:]}@{MARK}.example", "given_name": f"{MARK} {name}", "family_name": f"Von {MARK}",
@@ -66,7 +66,6 @@ def _person(company: Company, name: str, **more: Any) -> Employee:
 
 def _live(system: System, company: Company) -> tuple[str, tuple[str, ...]]:
     """Live a request, and try what goes wrong, with the mark wherever text may stand."""
-    company.hire()  # makes the office
     manager = _person(company, "manager", roles=["employee", "manager"])
     anna = _person(company, "anna", manager_id=manager.id)
     slug = company.leave_type()

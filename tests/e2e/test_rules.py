@@ -67,8 +67,8 @@ def test_rule_6_the_cap_and_the_carry_over_limit(company: Company, manager: Empl
 
 def test_rule_7_a_half_working_day_costs_half_a_day(company: Company, manager: Employee) -> None:
     slug = company.leave_type()
-    company.policy(slug, 20, "2017-01-01")
     location, _ = company.location(("2018-12-31", "afternoon"))
+    company.policy(slug, 20, "2017-01-01", location=location)
     full, parts = company.hire(manager=manager, location=location), company.hire(manager=manager, location=location)
     for person in (full, parts):
         company.becomes(person, slug, "20.00")
@@ -143,12 +143,15 @@ def test_rule_18_the_negative_limit_is_a_limit(company: Company, manager: Employ
 
 def test_rule_2_leave_over_new_year_decided_late_counts_in_each_year(company: Company, manager: Employee) -> None:
     slug = company.leave_type()
-    company.policy(slug, 7, "2017-01-01", carry_over_limit_minutes=None)
     location, _ = company.location(("2018-01-01", "full"))
+    company.policy(slug, 7, "2017-01-01", location=location, carry_over_limit_minutes=None)
     anna = company.hire(manager=manager, location=location)
     company.becomes(anna, slug, "7.00")
     company.set_clock("2017-12-20")
-    nothing = {"leave_type": slug, "effective_from": "2018-01-01", "entitlement_minutes": 0, "accrual": "up-front"}
+    nothing = {
+        "leave_type": slug, "locations": [location], "effective_from": "2018-01-01", "entitlement_minutes": 0,
+        "accrual": "up-front",
+    }  # fmt: skip
     company.do("PUT", f"/policies/{slug}", body=nothing)
     asked = company.ask(anna, slug, "2017-12-27", "2018-01-02")
     company.set_clock("2018-01-03")

@@ -20,9 +20,10 @@ PATIENCE = 150.0
 
 @dataclass
 class Load:
-    """Some people with a leave type of their own."""
+    """Some people in a location with a leave type of its own."""
 
     company: Company
+    location: str
     manager: Employee
     people: list[Employee]
     leave_type: str
@@ -32,9 +33,11 @@ class Load:
     def of(cls, company: Company, size: int = 12) -> "Load":
         """Employ people and wait until all services know them."""
         slug = company.leave_type()
-        company.policy(slug, DAYS, "2026-01-01")
-        manager = company.hire(roles=("employee", "manager"))
-        load = cls(company, manager, [company.hire(manager=manager) for _ in range(size)], slug)
+        location, _ = company.location()
+        company.policy(slug, DAYS, "2026-01-01", location=location)
+        manager = company.hire(location=location, roles=("employee", "manager"))
+        people = [company.hire(manager=manager, location=location) for _ in range(size)]
+        load = cls(company, location, manager, people, slug)
         for person in load.people:
             company.becomes(person, slug, "10.00")
             eventually(partial(load.known, person), f"requests does not know {person}")
@@ -97,10 +100,10 @@ class Load:
 
     def employ(self, number: int) -> str:
         """Employ somebody more, under an address that only this load uses; return their id."""
-        office = self.company._office
+        office = self.company.office
         body = {
             "email": f"{self.leave_type}-{number}@test.example", "given_name": "Test", "family_name": "Person",
-            "department_id": office["department"], "location_id": office["location"],
+            "department_id": office["department"], "location_id": self.location,
             "manager_id": self.manager.id, "schedule_id": office["schedule"], "employed_from": "2020-01-01",
             "roles": ["employee"],
         }  # fmt: skip

@@ -43,7 +43,7 @@ def sql(system: System, statement: str, *values: Any) -> int:
         return int(cursor.execute(statement, values))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def settled(system: System, company: Company) -> Load:
     """Some people with some requests, everything at rest."""
     load = await asyncio.to_thread(Load.of, company, 4)
@@ -67,7 +67,7 @@ async def test_a_rebuild_under_load_changes_nothing_visible(system: System, comp
 
     def look() -> int:
         looked = 0
-        while not stop.wait(0.2):
+        while not stop.wait(1.0):
             for one in settled.people:
                 assert company.do("GET", f"/employees/{one.id}")["id"] == one.id
             for number, person in enumerate(settled.people):
@@ -79,8 +79,8 @@ async def test_a_rebuild_under_load_changes_nothing_visible(system: System, comp
         return looked
 
     def load() -> None:
-        while not stop.wait(0.5):  # rebuilds and verifications give way to whoever asks, and would never end
-            Load.of(company, 2).run(6)
+        while not stop.wait(2.0):  # rebuilds and verifications give way to whoever asks, and would never end
+            Load.of(company, 2).run(6, threads=2)
 
     looking, loading = asyncio.create_task(asyncio.to_thread(look)), asyncio.create_task(asyncio.to_thread(load))
     try:

@@ -14,13 +14,13 @@ from datetime import date
 from typing import Any
 
 import pymysql
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from scripts import services
 from tests.conftest import TESTER
 from tests.e2e.company import Company, Employee
 
 from lms.cli.servers import SCHEMAS
 from lms.cli.system import System
+from lms.kernel.kafka import ends_of, messages_between
 
 TOPICS = sorted({topic for service in services.load() for topic in service.publishes})
 _PASSING = {
@@ -52,37 +52,15 @@ def rows(system: System, sql: str) -> list[tuple[Any, ...]]:
 
 
 async def messages(system: System, topic: str) -> list[Any]:
-    """Return every message of a topic, partition by partition."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=system.kafka.bootstrap_servers, enable_auto_commit=False)
-    await consumer.start()
-    try:
-        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
-        if not partitions:  # the client has not heard of the topic yet
-            consumer.subscribe([topic])
-            await consumer.getmany(timeout_ms=1000)
-            consumer.unsubscribe()
-            partitions = [TopicPartition(topic, number) for number in range(24)]
-        consumer.assign(partitions)
-        ends = await consumer.end_offsets(partitions)
-        await consumer.seek_to_beginning(*partitions)
-        found: list[Any] = []
-        while any([await consumer.position(one) < ends[one] for one in partitions]):
-            for batch in (await consumer.getmany(timeout_ms=500)).values():
-                found += batch
-        return found
-    finally:
-        await consumer.stop()
+    """Return every message of a topic, each partition in its order."""
+    brokers = system.kafka.bootstrap_servers
+    return [one async for one in messages_between(brokers, {}, await ends_of(brokers, [topic]))]
 
 
 async def ends(system: System, topics: set[str]) -> dict[tuple[str, int], int]:
     """Return the end offset of every partition of the topics."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=system.kafka.bootstrap_servers, enable_auto_commit=False)
-    await consumer.start()
-    try:
-        found = await consumer.end_offsets([TopicPartition(one, number) for one in topics for number in range(24)])
-        return {(one.topic, one.partition): offset for one, offset in found.items()}
-    finally:
-        await consumer.stop()
+    found = await ends_of(system.kafka.bootstrap_servers, topics)
+    return {(one.topic, one.partition): offset for one, offset in found.items()}
 
 
 async def at_rest(system: System, seconds: float = 150.0) -> None:

@@ -16,8 +16,10 @@ from typing import Any
 
 import yaml
 
+from lms.cli.backup_settings import HOME_IDENTITY
 from lms.cli.home import Home
-from lms.cli.servers import SCHEMAS, schemas_and_users
+from lms.cli.packing import make_identity
+from lms.cli.servers import BACKUP_USER, SCHEMAS, schemas_and_users
 from lms.kernel.consumer import dead_letter_topic
 from lms.kernel.service import Service
 from scripts import compose, services
@@ -204,7 +206,7 @@ def _kustomization(source: str, **content: Any) -> str:
 
 
 def secrets(folder: Path) -> list[Manifest]:
-    """Return the Secrets of the development overlay: one for each workload, and one with the database's users.
+    """Return the Secrets of the development overlay: for each workload, for the back-ups, and the database's users.
 
     What is drawn is kept in `folder`, and the same the next time.
     """
@@ -221,12 +223,17 @@ def secrets(folder: Path) -> list[Manifest]:
         },
         "audit": {"LMS_AUDIT_SIGNING_KEY": known["AUDIT_SIGNING_KEY"]},
     }
+    identity = folder / HOME_IDENTITY
+    if not identity.exists():
+        make_identity(identity)
     users = schemas_and_users(lambda user: home.secret(f"mysql:{user}"), "%")
     found: dict[str, Mapping[str, str]] = {
         "gateway": common,
         "mysql": {"MYSQL_ROOT_PASSWORD": known["MYSQL_ROOT_PASSWORD"]},
         "mysql-users": {"users.sql": "\n".join(users) + "\n"},
         "redis": {"REDIS_PASSWORD": known["REDIS_PASSWORD"]},
+        "backup": {"LMS_BACKUP_DATABASE_URL": f"mysql://{BACKUP_USER}:{known['MYSQL_BACKUP_PASSWORD']}@mysql:3306/"},
+        "backup-identity": {"identity.txt": identity.read_text(encoding="utf-8")},
     }
     migrator = known["MYSQL_MIGRATOR_PASSWORD"]
     for one in SCHEMAS:

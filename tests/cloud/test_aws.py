@@ -133,6 +133,21 @@ def test_buckets_are_private_encrypted_and_let_old_things_go() -> None:
     assert buckets["Backups"]["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]["Days"] == 30
 
 
+def test_back_ups_may_delete_what_is_over_and_nobody_else_does_or_before_the_lock_ends() -> None:
+    bucket = of("data", "AWS::S3::Bucket")["Backups"]
+    assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}, "what is deleted is hidden"
+    for rule in bucket["LifecycleConfiguration"]["Rules"]:
+        assert "ExpirationInDays" not in rule, "the newest back-up of a kind stays, however old it is"
+    (policy,) = of("cluster", "AWS::IAM::Role")["BackupRole"]["Policies"]
+    actions = {one for rule in policy["PolicyDocument"]["Statement"] for one in rule["Action"]}
+    assert "s3:DeleteObject" in actions
+    assert not actions & {"s3:DeleteObjectVersion", "s3:BypassGovernanceRetention"}
+    (identity,) = [
+        one for one in of("cluster", "AWS::EKS::PodIdentityAssociation").values() if one["Namespace"] == "lms"
+    ]
+    assert identity["ServiceAccount"] == "backup", "k8s/base/backups/account.yaml"
+
+
 def test_no_role_may_do_everything_and_what_is_kept_survives_the_stack() -> None:
     for name in ("network", "data", "cluster", "edge"):
         for key, role in of(name, "AWS::IAM::Role").items():

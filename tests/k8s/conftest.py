@@ -1,5 +1,6 @@
 """Every overlay as kustomize builds it, in a copy that has the development overlay's secrets."""
 
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -27,19 +28,39 @@ def tools() -> Path:
 @pytest.fixture(scope="session")
 def built(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The file that each overlay builds to."""
-    folder = tmp_path_factory.mktemp("k8s")
-    shutil.copytree(ROOT / "k8s", folder / "k8s", ignore=shutil.ignore_patterns("secrets"))
+    folder = _copied(tmp_path_factory)
     k8s.write_secrets(folder / "k8s" / "overlays" / "development" / "secrets")
-    found = {}
-    for name in OVERLAYS:
-        done = subprocess.run(
-            [str(tools / "bin" / "kustomize"), "build", str(folder / "k8s" / "overlays" / name)],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert "deprecated" not in done.stderr, done.stderr
-        found[name] = folder / f"{name}.yaml"
-        found[name].write_text(done.stdout, encoding="utf-8")
+    return {name: _build(tools, folder, name) for name in OVERLAYS}
+
+
+@pytest.fixture(scope="session")
+def built_with_own_mysql(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that production builds to where MySQL is one's own: without the patches that take back-ups away."""
+    folder = _copied(tmp_path_factory)
+    path = folder / "k8s" / "overlays" / "production" / "kustomization.yaml"
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    taken = [one for one in content["patches"] if yaml.safe_load(one["patch"]).get("$patch") == "delete"]
+    assert {yaml.safe_load(one["patch"])["metadata"]["name"] for one in taken} == {"backup-database", "backup-log"}
+    content["patches"] = [one for one in content["patches"] if one not in taken]
+    path.write_text(yaml.safe_dump(content), encoding="utf-8")
+    return _build(tools, folder, "production")
+
+
+def _copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("k8s")
+    shutil.copytree(ROOT / "k8s", folder / "k8s", ignore=shutil.ignore_patterns("secrets"))
+    return folder
+
+
+def _build(tools: Path, folder: Path, name: str) -> Path:
+    done = subprocess.run(
+        [str(tools / "bin" / "kustomize"), "build", str(folder / "k8s" / "overlays" / name)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "deprecated" not in done.stderr, done.stderr
+    found = folder / f"{name}.yaml"
+    found.write_text(done.stdout, encoding="utf-8")
     return found
 
 
@@ -55,6 +76,18 @@ def production(built: dict[str, Path]) -> list[Manifest]:
     return list(yaml.safe_load_all(built["production"].read_text(encoding="utf-8")))
 
 
+@pytest.fixture
+def development(built: dict[str, Path]) -> list[Manifest]:
+    """All resources of development."""
+    return list(yaml.safe_load_all(built["development"].read_text(encoding="utf-8")))
+
+
+@pytest.fixture
+def own_mysql(built_with_own_mysql: Path) -> list[Manifest]:
+    """All resources of production where MySQL is one's own."""
+    return list(yaml.safe_load_all(built_with_own_mysql.read_text(encoding="utf-8")))
+
+
 def of(manifests: list[Manifest], *kinds: str) -> list[Manifest]:
     """Return the resources of some kinds."""
     return [one for one in manifests if one["kind"] in kinds]
@@ -68,3 +101,62 @@ def pods(manifests: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
             yield name, one["spec"]["template"]
         elif one["kind"] == "CronJob":
             yield name, one["spec"]["jobTemplate"]["spec"]["template"]
+
+
+def containers(template: Manifest) -> list[Manifest]:
+    """Return the containers of a pod's template, those that start before the others too."""
+    spec = template["spec"]
+    return [*spec.get("initContainers", []), *spec["containers"]]
+
+
+def _selects(selector: Manifest, labels: dict[str, str]) -> bool:
+    if not selector.get("matchLabels", {}).items() <= labels.items():
+        return False
+    for one in selector.get("matchExpressions", []):
+        inside = labels.get(one["key"]) in one["values"]
+        if inside != (one["operator"] == "In"):
+            return False
+    return True
+
+
+def _admits(rules: list[Manifest], side: str, labels: dict[str, str], port: int) -> bool:
+    return any(
+        (side not in rule or any(_selects(peer["podSelector"], labels) for peer in rule[side] if "podSelector" in peer))
+        and any(one["port"] == port for one in rule["ports"])
+        for rule in rules
+    )
+
+
+def may_speak(manifests: list[Manifest], source: dict[str, str], target: dict[str, str], port: int) -> bool:
+    """Say whether the policies of the network let pods of one kind speak with those of another."""
+    policies = [one["spec"] for one in of(manifests, "NetworkPolicy")]
+    out = [rule for one in policies if _selects(one["podSelector"], source) for rule in one.get("egress", [])]
+    into = [rule for one in policies if _selects(one["podSelector"], target) for rule in one.get("ingress", [])]
+    return _admits(out, "to", target, port) and _admits(into, "from", source, port)
+
+
+def labels_of(manifests: list[Manifest], workload: str) -> dict[str, str]:
+    """Return the labels of a workload's pods."""
+    ((_, template),) = [(name, pod) for name, pod in pods(manifests) if name.endswith(f" {workload}")]
+    found: dict[str, str] = template["metadata"]["labels"]
+    return found
+
+
+def refusals(tools: Path, manifests: Path) -> tuple[list[str], int]:
+    """Return what kubeconform says against each resource that is not valid, and how many are."""
+    core = f"{tools}/schemas/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}"
+    custom = f"{tools}/schemas/{{{{.ResourceKind}}}}-{{{{.Group}}}}-{{{{.ResourceAPIVersion}}}}"
+    told = subprocess.run(
+        [
+            str(tools / "bin" / "kubeconform"), "-strict", "-output", "json", "-summary",
+            "-schema-location", f"{core}.json",
+            "-schema-location", f"{custom}.json",
+            str(manifests),
+        ],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip  # kubeconform's template
+    found = json.loads(told.stdout)
+    assert found["summary"]["skipped"] == 0
+    return [f"{one['kind']} {one['name']}: {one['msg']}" for one in found.get("resources", [])], found["summary"][
+        "valid"
+    ]

@@ -1,14 +1,13 @@
 """What is applied to a cluster is valid, small in its rights, and follows from the code where it can."""
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from scripts import k8s, services
-from tests.k8s.conftest import OVERLAYS, Manifest, of, pods
+from tests.k8s.conftest import OVERLAYS, Manifest, containers, labels_of, may_speak, of, pods, refusals
 
 pytestmark = pytest.mark.timeout(600)  # a first run also installs kustomize, kubeconform and the schemas
 
@@ -16,31 +15,11 @@ ROOT = Path(__file__).parents[2]
 STORES = tuple(one for one in services.load() if one.migrations is not None)
 
 
-def _refused(tools: Path, manifests: Path) -> tuple[list[str], int]:
-    """Return what kubeconform says against each resource that is not valid, and how many are."""
-    core = f"{tools}/schemas/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}"
-    custom = f"{tools}/schemas/{{{{.ResourceKind}}}}-{{{{.Group}}}}-{{{{.ResourceAPIVersion}}}}"
-    told = subprocess.run(
-        [
-            str(tools / "bin" / "kubeconform"), "-strict", "-output", "json", "-summary",
-            "-schema-location", f"{core}.json",
-            "-schema-location", f"{custom}.json",
-            str(manifests),
-        ],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip  # kubeconform's template
-    found = json.loads(told.stdout)
-    assert found["summary"]["skipped"] == 0
-    return [f"{one['kind']} {one['name']}: {one['msg']}" for one in found.get("resources", [])], found["summary"][
-        "valid"
-    ]
-
-
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_resource_fits_its_schema_and_none_is_passed_over(
     tools: Path, built: dict[str, Path], overlay: str
 ) -> None:
-    refused, valid = _refused(tools, built[overlay])
+    refused, valid = refusals(tools, built[overlay])
     assert refused == []
     assert valid == len(list(yaml.safe_load_all(built[overlay].read_text(encoding="utf-8"))))
 
@@ -59,7 +38,7 @@ def test_the_check_of_schemas_does_refuse(
 ) -> None:
     wrong = {"apiVersion": version, "kind": kind, "metadata": {"name": "x"}, "spec": spec}
     (tmp_path / "wrong.json").write_text(json.dumps(wrong), encoding="utf-8")
-    refused, _ = _refused(tools, tmp_path / "wrong.json")
+    refused, _ = refusals(tools, tmp_path / "wrong.json")
     assert complaint in refused[0]
 
 
@@ -89,7 +68,7 @@ def test_no_pod_has_more_rights_than_it_needs(manifests: list[Manifest]) -> None
         assert spec["enableServiceLinks"] is False, name
         assert spec["securityContext"]["runAsNonRoot"] is True, name
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
-        for container in spec["containers"]:
+        for container in containers(template):
             context = container["securityContext"]
             assert context["allowPrivilegeEscalation"] is False, name
             assert context["capabilities"] == {"drop": ["ALL"]}, name
@@ -99,7 +78,7 @@ def test_no_pod_has_more_rights_than_it_needs(manifests: list[Manifest]) -> None
 
 def test_every_container_says_what_it_needs_and_may_take(manifests: list[Manifest]) -> None:
     for name, template in pods(manifests):
-        for container in template["spec"]["containers"]:
+        for container in containers(template):
             for bound in ("requests", "limits"):
                 assert set(container["resources"][bound]) == {"cpu", "memory"}, name
     for service in services.NAMES:
@@ -227,20 +206,28 @@ def test_every_secret_and_configuration_that_a_pod_names_is_made_by_somebody(man
     made |= {one["spec"]["secretName"] for one in of(manifests, "Certificate")}
     made.add("lms-cluster-ca-cert")  # Strimzi's
     for name, template in pods(manifests):
-        for needed in _names_of(template["spec"]):
+        for needed in _names_of(template):
             assert needed in made, f"{name} needs {needed}"
 
 
-def _names_of(spec: Manifest) -> set[str]:
+def test_every_claim_that_a_pod_mounts_is_made_by_somebody(manifests: list[Manifest]) -> None:
+    made = {one["metadata"]["name"] for one in of(manifests, "PersistentVolumeClaim")}
+    for name, template in pods(manifests):
+        for volume in template["spec"].get("volumes", []):
+            if "persistentVolumeClaim" in volume:
+                assert volume["persistentVolumeClaim"]["claimName"] in made, name
+
+
+def _names_of(template: Manifest) -> set[str]:
     found = set()
-    for container in spec["containers"]:
+    for container in containers(template):
         for one in container.get("envFrom", []):
             found.add(one.get("secretRef", one.get("configMapRef"))["name"])
         for one in container.get("env", []):
             reference = one.get("valueFrom", {}).get("secretKeyRef")
             if reference:
                 found.add(reference["name"])
-    for volume in spec.get("volumes", []):
+    for volume in template["spec"].get("volumes", []):
         if "secret" in volume and not volume["secret"].get("optional"):
             found.add(volume["secret"]["secretName"])
         if "configMap" in volume:
@@ -249,37 +236,6 @@ def _names_of(spec: Manifest) -> set[str]:
 
 
 # Who may speak with whom ----------------------------------------------------------------------------------------------
-
-
-def _selects(selector: Manifest, labels: dict[str, str]) -> bool:
-    if not selector.get("matchLabels", {}).items() <= labels.items():
-        return False
-    for one in selector.get("matchExpressions", []):
-        inside = labels.get(one["key"]) in one["values"]
-        if inside != (one["operator"] == "In"):
-            return False
-    return True
-
-
-def _admits(rules: list[Manifest], side: str, labels: dict[str, str], port: int) -> bool:
-    return any(
-        (side not in rule or any(_selects(peer["podSelector"], labels) for peer in rule[side] if "podSelector" in peer))
-        and any(one["port"] == port for one in rule["ports"])
-        for rule in rules
-    )
-
-
-def _may_speak(manifests: list[Manifest], source: dict[str, str], target: dict[str, str], port: int) -> bool:
-    policies = [one["spec"] for one in of(manifests, "NetworkPolicy")]
-    out = [rule for one in policies if _selects(one["podSelector"], source) for rule in one.get("egress", [])]
-    into = [rule for one in policies if _selects(one["podSelector"], target) for rule in one.get("ingress", [])]
-    return _admits(out, "to", target, port) and _admits(into, "from", source, port)
-
-
-def _labels(manifests: list[Manifest], workload: str) -> dict[str, str]:
-    ((_, template),) = [(name, pod) for name, pod in pods(manifests) if name.endswith(f" {workload}")]
-    found: dict[str, str] = template["metadata"]["labels"]
-    return found
 
 
 def test_nothing_speaks_with_anything_unless_it_is_said(manifests: list[Manifest]) -> None:
@@ -306,7 +262,7 @@ def test_nothing_speaks_with_anything_unless_it_is_said(manifests: list[Manifest
 def test_requests_take_the_one_way_through(
     production: list[Manifest], source: str, target: str, port: int, *, may: bool
 ) -> None:
-    assert _may_speak(production, _labels(production, source), _labels(production, target), port) is may
+    assert may_speak(production, labels_of(production, source), labels_of(production, target), port) is may
 
 
 def test_only_the_edge_is_for_the_world(production: list[Manifest]) -> None:
@@ -340,6 +296,6 @@ def test_what_kafka_acknowledges_is_on_two_brokers_of_three(production: list[Man
 
 def test_no_image_is_whatever_is_newest(production: list[Manifest]) -> None:
     for name, template in pods(production):
-        for container in template["spec"]["containers"]:
+        for container in containers(template):
             assert ":" in container["image"], name
             assert not container["image"].endswith(":latest"), name

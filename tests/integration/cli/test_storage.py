@@ -1,6 +1,8 @@
 """Storages: a folder, and a real server that speaks S3."""
 
+import base64
 import os
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -91,6 +93,33 @@ def test_retention_deletes_only_what_is_over(storage: Storage) -> None:
     expected = [("databases", days) for days in (29, 8, 6)] + [("keyrings", 6)]
     kept += [f"{kind}/{stamps[days]}/{name}" for kind, days in expected for name in ("manifest.json", "part.zst.age")]
     assert storage.keys("") == sorted(kept)
+
+
+def test_a_bucket_with_a_lock_gets_the_checksums_that_it_wants_when_they_are_asked_for(
+    endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="locked", ObjectLockEnabledForBucket=True)
+    (tmp_path / "file").write_bytes(b"x")
+
+    def checksum_of_what_is_stored(key: str) -> str | None:
+        storage = storage_at("s3://locked")
+        storage.put(f"{key}/file", tmp_path / "file")
+        storage.put_new(f"{key}/content", b"x")
+        found: set[str | None] = {
+            client.head_object(Bucket="locked", Key=f"{key}/{one}", ChecksumMode="ENABLED").get("ChecksumCRC32")
+            for one in ("file", "content")
+        }
+        (checksum,) = found
+        return checksum
+
+    assert checksum_of_what_is_stored("plain") is None
+    monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_supported")
+    assert checksum_of_what_is_stored("locked") == base64.b64encode(zlib.crc32(b"x").to_bytes(4)).decode()
 
 
 def test_a_bucket_that_is_not_there_is_told(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:

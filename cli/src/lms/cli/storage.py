@@ -170,8 +170,9 @@ class Bucket:
                 retries={"mode": "standard", "max_attempts": 5},
                 connect_timeout=10,
                 read_timeout=60,
-                # stores other than Amazon's know no checksums in trailers; back-ups carry their own
-                request_checksum_calculation="when_required",
+                # stores other than Amazon's know no checksums in trailers; back-ups carry their own. A bucket with a
+                # lock wants one with every object: the usual variable asks for it
+                request_checksum_calculation=os.environ.get("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required"),
                 response_checksum_validation="when_required",
             ),
         )

@@ -18,9 +18,11 @@ def test_a_cipher_opens_what_it_sealed_for_the_same_thing_only() -> None:
         cipher.open(sealed, "about-that")
 
 
-def test_the_previous_secret_still_opens() -> None:
+def test_the_first_secret_seals_and_every_one_opens() -> None:
     sealed = Cipher("test", "old").seal(b"plain", "it")
     assert Cipher("test", "new", "old").open(sealed, "it") == b"plain"
+    assert Cipher("test", "new", "other", "old").opened(sealed, "it") == (2, b"plain")
+    assert Cipher("test", "old").open(Cipher("test", "old", "new").seal(b"plain", "it"), "it") == b"plain"
     with pytest.raises(Tampered):
         Cipher("test", "new").open(sealed, "it")
 

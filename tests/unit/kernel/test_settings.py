@@ -88,6 +88,19 @@ def test_production_refuses_weak_settings(
     assert str(refusal.value).startswith(f"{variable}: ")
 
 
+def test_one_key_seals_and_those_of_a_rotation_open_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    current, other = GOOD["ENCRYPTION_KEY"], RANDOM[20:60]
+    monkeypatch.setenv("ENCRYPTION_KEY_NEXT", "")
+    monkeypatch.setenv("ENCRYPTION_KEY_PREVIOUS", "")
+    assert load(KernelSettings).encryption_keys() == (current,), "a variable that is there and empty names no key"
+    for variable in ("ENCRYPTION_KEY_NEXT", "ENCRYPTION_KEY_PREVIOUS"):
+        monkeypatch.setenv(variable, other)
+        assert load(KernelSettings).encryption_keys() == (current, other)
+    monkeypatch.setenv("ENCRYPTION_KEY_NEXT", "short")
+    with pytest.raises(BadSettings, match=r"^ENCRYPTION_KEY_NEXT: has 5 characters and needs at least 32"):
+        load(KernelSettings)
+
+
 REPLICA = "mysql://lms_requests:n0tGue55ed@replica:3306/"
 
 

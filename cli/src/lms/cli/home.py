@@ -10,12 +10,17 @@ import secrets
 import socket
 import tempfile
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 _LONGEST_SOCKET_FOLDER = 80
 """A unix socket's path may have 107 characters; names of up to 27 follow."""
+
+
+OTHER_ENCRYPTION_KEYS = {"encryption-next": "ENCRYPTION_KEY_NEXT", "encryption-previous": "ENCRYPTION_KEY_PREVIOUS"}
+"""The secrets that are there while ENCRYPTION_KEY is rotated, and the variables by which services have them."""
 
 
 def port_is_free(port: int) -> bool:
@@ -76,14 +81,29 @@ class Home:
         with self._lock:  # the servers are prepared side by side
             if name not in self.secrets:
                 self.secrets[name] = secrets.token_urlsafe(length)
-                _write(self.folder / "secrets.json", self.secrets)
+                write(self.folder / "secrets.json", self.secrets)
             return self.secrets[name]
 
     def keep_secret(self, name: str, value: str) -> None:
         """Keep a secret that was made elsewhere."""
         with self._lock:
             self.secrets[name] = value
-            _write(self.folder / "secrets.json", self.secrets)
+            write(self.folder / "secrets.json", self.secrets)
+
+    def change_secrets(self, changes: Mapping[str, str | None]) -> None:
+        """Keep and forget (None) several secrets in one step."""
+        with self._lock:
+            changed = {**self.secrets, **changes}
+            self.secrets = {name: value for name, value in changed.items() if value is not None}
+            write(self.folder / "secrets.json", self.secrets)
+
+    def encryption_keys(self) -> dict[str, str]:
+        """Return the variables that name the encryption keys; while the key is rotated there are two."""
+        variables = {"ENCRYPTION_KEY": self.secret("encryption", 48)}
+        for name, variable in OTHER_ENCRYPTION_KEYS.items():
+            if name in self.secrets:
+                variables[variable] = self.secrets[name]
+        return variables
 
     def port(self, name: str, preferred: int | None = None) -> int:
         """Return the port of a part: the one it had, else `preferred`, else any; never one that is taken now."""
@@ -109,7 +129,21 @@ class Home:
 
     def save(self) -> None:
         """Write the state."""
-        _write(self.folder / "state.json", self.state)
+        write(self.folder / "state.json", self.state)
+
+
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """Replace a file that its owner alone reads in one step, so that a crash leaves the old one or the new one."""
+    new = path.with_suffix(".new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=2)
+        file.flush()
+        os.fsync(descriptor)  # a key that a power cut takes away takes with it what it sealed
+    new.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    os.fsync(folder)
+    os.close(folder)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -117,12 +151,3 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    """Replace a file in one step, so that a crash leaves the old one or the new one."""
-    new = path.with_suffix(".new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(content, file, indent=2)
-    new.replace(path)

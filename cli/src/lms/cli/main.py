@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from lms.cli import maintenance, recovery_commands
+from lms.cli import keyring_commands, maintenance, recovery_commands
 from lms.cli import rebuild as rebuilding
 from lms.cli.checklists import command as checklists
 from lms.cli.demo import command as demo
@@ -50,6 +50,7 @@ app.add_typer(dlq_app, name="dlq")
 app.add_typer(audit_app, name="audit")
 app.add_typer(maintenance_app, name="maintenance")
 recovery_commands.add_to(app)
+keyring_commands.add_to(app)
 checklists.add_to(app)
 
 console = Console(highlight=False)

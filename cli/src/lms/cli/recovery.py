@@ -23,7 +23,7 @@ from lms.cli.backup import BackupFailed, back_up
 from lms.cli.backup_settings import HOME_FILES, HOME_IDENTITY, HOME_LISTS, Backups, settings_of
 from lms.cli.catalogue import Kind, NoBackup
 from lms.cli.database_server import DatabaseServer, ServerFailed
-from lms.cli.home import Home
+from lms.cli.home import OTHER_ENCRYPTION_KEYS, Home
 from lms.cli.restore import (
     Plan,
     RestoreFailed,
@@ -242,8 +242,8 @@ async def _set_clock(system: System, offset: float) -> None:
 async def beside(backups: Backups) -> AsyncIterator[System]:
     """Give an empty system in a folder of its own, with the secrets that were backed up, and its servers running.
 
-    ENCRYPTION_KEY and LMS_AUDIT_SIGNING_KEY of the environment win over what was backed up. All of it is gone at the
-    end, with its processes.
+    ENCRYPTION_KEY and LMS_AUDIT_SIGNING_KEY of the environment win over what was backed up, and so do the keys that
+    stand beside ENCRYPTION_KEY while it is rotated. All of it is gone at the end, with its processes.
     """
     folder = Path(tempfile.mkdtemp(prefix="lms-drill-"))
     os.chmod(folder, 0o711)  # noqa: PTH101, S103  # the database server's own account must reach its files
@@ -264,12 +264,13 @@ async def beside(backups: Backups) -> AsyncIterator[System]:
 
 def _take_secrets(home: Home, backups: Backups) -> None:
     wanted = {"encryption": "ENCRYPTION_KEY", "audit": "LMS_AUDIT_SIGNING_KEY"}
-    found = {name: os.environ[variable] for name, variable in wanted.items() if variable in os.environ}
-    if len(found) < len(wanted):
+    given = {**wanted, **OTHER_ENCRYPTION_KEYS}
+    found = {name: os.environ[variable] for name, variable in given.items() if os.environ.get(variable)}
+    if not set(wanted) <= set(found):
         with tempfile.TemporaryDirectory() as folder:
             extract_files(backups, Path(folder), only=HOME_FILES[:1])
             found = {**Home.at(Path(folder)).secrets, **found}
     for name, variable in wanted.items():
         if name not in found:
             raise RestoreFailed(f"The files that were backed up hold no secret {name!r}: set {variable}.")
-        home.keep_secret(name, found[name])
+    home.change_secrets({name: found[name] for name in given if name in found})

@@ -370,7 +370,7 @@ class System:
         values |= {
             "DATABASE_URL": self.mysql.url(f"lms_{service}", f"lms_{service}"),
             "KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap_servers,
-            "ENCRYPTION_KEY": self.home.secret("encryption", 48),
+            **self.home.encryption_keys(),
         }
         if service == "directory":
             loader = hashlib.sha256(self.home.secret("loader").encode()).hexdigest()

@@ -247,9 +247,7 @@ class _App(FastAPI):
 def stored_answers(runtime: HttpRuntime) -> StoredAnswers:
     """Return the service's store of idempotent answers; its `purge` is the kernel's daily job."""
     settings: KernelSettings = runtime.settings
-    return StoredAnswers(
-        runtime.database, settings.encryption_key.get_secret_value(), settings.previous_encryption_key()
-    )
+    return StoredAnswers(runtime.database, *settings.encryption_keys())
 
 
 async def purge_idempotency(runtime: HttpRuntime) -> None:

@@ -86,12 +86,12 @@ class _AnsweredBefore(NothingToDo):
 
 
 class StoredAnswers:
-    """The answers that one service has given, sealed under keys derived from ENCRYPTION_KEY."""
+    """The answers that one service has given, sealed under keys derived from ENCRYPTION_KEY; the others still open."""
 
-    def __init__(self, database: Database, secret: str, previous: str | None = None) -> None:
+    def __init__(self, database: Database, secret: str, *others: str) -> None:
         self._database = database
-        self._cipher = Cipher(_PURPOSE, secret, previous)
-        self._digest_keys = [derive_key(one, "idempotency requests") for one in (secret, previous) if one is not None]
+        self._cipher = Cipher(_PURPOSE, secret, *others)
+        self._digest_keys = [derive_key(one, "idempotency requests") for one in (secret, *others)]
 
     async def once(
         self,
@@ -208,10 +208,10 @@ class StoredAnswers:
 
 
 async def stored_replies(
-    connection: "AsyncConnection", secret: str, previous: str | None = None
+    connection: "AsyncConnection", secret: str, *others: str
 ) -> AsyncIterator[tuple[str, Reply | None]]:
     """Return what every stored answer is about, and the answer; None where there is a claim without an answer."""
-    cipher = Cipher(_PURPOSE, secret, previous)
+    cipher = Cipher(_PURPOSE, secret, *others)
     rows = idempotency.c
     last: tuple[str, str, str] = ("", "", "")
     while True:

@@ -2,8 +2,8 @@
 
 Personal text is sealed with AES-256-GCM under its subject's data key; events and tables hold only the `Sealed` value.
 Data keys stand in `keyring.data_keys`, wrapped by a key that is derived from ENCRYPTION_KEY. Rotation re-wraps data
-keys and touches no sealed value. Copies of the keys live at most CACHE_SECONDS in a process's memory, so that an
-erasure holds everywhere after that time.
+keys and touches no sealed value; meanwhile processes hold two keys, of which one wraps and both open. Copies of data
+keys live at most CACHE_SECONDS in a process's memory, so that an erasure holds everywhere after that time.
 
 `directory` alone creates and destroys keys, in the transaction of the fact that causes it.
 """
@@ -21,7 +21,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from sqlalchemy import Column, MetaData, Table, insert, select, update
+from sqlalchemy import Column, MetaData, Row, Select, Table, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -83,13 +83,10 @@ def derive_key(secret: str, purpose: str) -> bytes:
 
 
 class Cipher:
-    """Seals short texts under keys derived from ENCRYPTION_KEY for one purpose; the previous key still opens.
+    """Seals short texts under a key derived from the first of several secrets for one purpose; each of them opens."""
 
-    Raises Tampered for what neither key opens.
-    """
-
-    def __init__(self, purpose: str, secret: str, previous: str | None = None) -> None:
-        self._aeads = [AESGCM(derive_key(one, purpose)) for one in (secret, previous) if one]
+    def __init__(self, purpose: str, secret: str, *others: str) -> None:
+        self._aeads = [AESGCM(derive_key(one, purpose)) for one in (secret, *others)]
 
     def seal(self, plain: bytes, about: str) -> str:
         """Return base64 of nonce and ciphertext, bound to `about`."""
@@ -97,14 +94,31 @@ class Cipher:
         return b64encode(nonce + self._aeads[0].encrypt(nonce, plain, about.encode())).decode()
 
     def open(self, sealed: str, about: str) -> bytes:
-        """Return the plain bytes of what `seal` returned for the same `about`."""
+        """Return the plain bytes of what `seal` returned for the same `about`. Raises Tampered if no secret does."""
+        return self.opened(sealed, about)[1]
+
+    def opened(self, sealed: str, about: str) -> tuple[int, bytes]:
+        """Return which of the secrets opens it, counted from 0, and the plain bytes. Raises Tampered."""
         raw = b64decode(sealed)
-        for aead in self._aeads:
+        for number, aead in enumerate(self._aeads):
             try:
-                return aead.decrypt(raw[:_NONCE], raw[_NONCE:], about.encode())
+                return number, aead.decrypt(raw[:_NONCE], raw[_NONCE:], about.encode())
             except InvalidTag:
                 continue
-        raise Tampered("A sealed value does not open; was ENCRYPTION_KEY changed without `rewrap`?")
+        raise Tampered("A sealed value does not open; was ENCRYPTION_KEY changed without `lms keyring rotate`?")
+
+
+@dataclass(frozen=True)
+class Survey:
+    """How many data keys each ENCRYPTION_KEY of a keyring opens, in their order, and whose data keys none opens."""
+
+    opened: tuple[int, ...]
+    unopened: tuple[str, ...]
+
+    @property
+    def total(self) -> int:
+        """How many data keys there are."""
+        return sum(self.opened) + len(self.unopened)
 
 
 class _Held(NamedTuple):
@@ -135,12 +149,13 @@ class Keyring:
     """Seals and unseals with the data keys of people.
 
     `database` reaches the schema `keyring` (KEYRING_DATABASE_URL, or the service's own user where it was granted
-    SELECT on it).
+    SELECT on it). What `encryption_key` or one of the `others` wrapped is opened; `encryption_key` wraps.
     """
 
-    def __init__(self, database: Database, encryption_key: str, previous: str | None = None) -> None:
+    def __init__(self, database: Database, encryption_key: str, *others: str) -> None:
         self._database = database
-        self._wrapping = Cipher("keyring", encryption_key, previous)
+        self._secrets = 1 + len(others)
+        self._wrapping = Cipher("keyring", encryption_key, *others)
         self._held: OrderedDict[str, _Held] = OrderedDict()
 
     @classmethod
@@ -151,11 +166,7 @@ class Keyring:
         second connection for ever.
         """
         url = settings.keyring_database_url or settings.database_url
-        return cls(
-            Database(url.get_secret_value(), pool_size=POOL),
-            settings.encryption_key.get_secret_value(),
-            settings.previous_encryption_key(),
-        )
+        return cls(Database(url.get_secret_value(), pool_size=POOL), *settings.encryption_keys())
 
     async def close(self) -> None:
         """Close the pool; needed only for a keyring made by `of`."""
@@ -227,33 +238,50 @@ class Keyring:
         """Drop this process's copy of a person's key."""
         self._held.pop(subject, None)
 
-    async def rewrap(self) -> int:
-        """Wrap every data key anew with the newest ENCRYPTION_KEY; return how many. Sealed values stay as they are.
+    async def survey(self) -> Survey:
+        """Look which ENCRYPTION_KEY opens each data key; change nothing."""
+        opened, unopened = [0] * self._secrets, list[str]()
+        last = ""
+        async with self._database.read() as connection:
+            while rows := await _page(connection, _wrapped(), last):
+                for row in rows:
+                    number, _ = self._unwrapped(row)
+                    if number is None:
+                        unopened.append(row.subject)
+                    else:
+                        opened[number] += 1
+                last = rows[-1].subject
+        return Survey(tuple(opened), tuple(unopened))
 
-        Safe to repeat after an interruption: what is wrapped with the newest key already opens as well. A key that is
-        destroyed meanwhile stays destroyed.
+    async def rewrap(self) -> int:
+        """Wrap anew, with the first ENCRYPTION_KEY, every data key that another one wrapped; return how many.
+
+        Sealed values stay as they are, and so does a data key that none of the keys opens. Safe to repeat after an
+        interruption, for each batch is a transaction: what is wrapped anew stays so. A key that is destroyed meanwhile
+        stays destroyed.
         """
         last, count = "", 0
         while True:
             async with self._database.transaction() as connection:
-                rows = (
-                    await connection.execute(
-                        select(data_keys.c.subject, data_keys.c.key_id, data_keys.c.wrapped_key)
-                        .where(data_keys.c.subject > last, data_keys.c.wrapped_key.is_not(None))
-                        .order_by(data_keys.c.subject)
-                        .limit(REWRAP_BATCH)
-                        .with_for_update()
-                    )
-                ).all()
+                rows = await _page(connection, _wrapped().with_for_update(), last)
                 for row in rows:
-                    about = _about(row.subject, row.key_id)
-                    wrapped = self._wrapping.seal(self._wrapping.open(row.wrapped_key, about), about)
-                    await connection.execute(
-                        update(data_keys).where(data_keys.c.subject == row.subject).values(wrapped_key=wrapped)
-                    )
+                    number, secret = self._unwrapped(row)
+                    if number:
+                        wrapped = self._wrapping.seal(secret, _about(row.subject, row.key_id))
+                        await connection.execute(
+                            update(data_keys).where(data_keys.c.subject == row.subject).values(wrapped_key=wrapped)
+                        )
+                        count += 1
             if not rows:
                 return count
-            last, count = rows[-1].subject, count + len(rows)
+            last = rows[-1].subject
+
+    def _unwrapped(self, row: Row[tuple[str, str, str]]) -> tuple[int | None, bytes]:
+        """Return which ENCRYPTION_KEY opens a data key, and that; None where no key does."""
+        try:
+            return self._wrapping.opened(row.wrapped_key, _about(row.subject, row.key_id))
+        except Tampered:
+            return None, b""
 
     async def _keys(self, subjects: Iterable[str]) -> dict[str, _Held]:
         now = time.monotonic()
@@ -284,6 +312,21 @@ class Keyring:
         if len(self._held) > CACHE_KEYS:
             self._held.popitem(last=False)
         return held
+
+
+def _wrapped() -> Select[tuple[str, str, str]]:
+    """Select the data keys that are not destroyed, in the order of their subjects."""
+    return (
+        select(data_keys.c.subject, data_keys.c.key_id, data_keys.c.wrapped_key)
+        .where(data_keys.c.wrapped_key.is_not(None))
+        .order_by(data_keys.c.subject)
+    )
+
+
+async def _page(
+    connection: AsyncConnection, query: Select[tuple[str, str, str]], after: str
+) -> Sequence[Row[tuple[str, str, str]]]:
+    return (await connection.execute(query.where(data_keys.c.subject > after).limit(REWRAP_BATCH))).all()
 
 
 def _opened(sealed: Sealed, held: _Held | None) -> str | Erased:

@@ -10,12 +10,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from lms.kernel.schema import job_leases
 
 
-async def take(connection: AsyncConnection, job: str, holder: str, seconds: float) -> bool:
-    """Take a lease that nobody holds, or renew one's own, for so many seconds; say whether it is the holder's now."""
-    # Not IGNORE: its shared lock, made exclusive below, would deadlock with a holder who renews it or gives it back.
+async def lock(connection: AsyncConnection, job: str) -> None:
+    """Let one transaction at a time go on from here: whoever comes later waits until the caller's has ended."""
+    # Not IGNORE: its shared lock, made exclusive later, would deadlock with a holder who renews it or gives it back.
     await connection.execute(
         upsert(job_leases).values(job=job, holder="", expires_at=func.now(6)).on_duplicate_key_update(job=job)
     )
+
+
+async def take(connection: AsyncConnection, job: str, holder: str, seconds: float) -> bool:
+    """Take a lease that nobody holds, or renew one's own, for so many seconds; say whether it is the holder's now."""
+    await lock(connection, job)
     taken = await connection.execute(
         text(
             "UPDATE job_leases SET holder = :holder, expires_at = NOW(6) + INTERVAL :seconds SECOND"

@@ -32,7 +32,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 from starlette.types import ASGIApp
 
-from lms.kernel import leases
+from lms.kernel import key_holders, leases
 from lms.kernel.cache import connect
 from lms.kernel.clock import BusinessClock
 from lms.kernel.consumer import Consumer, ConsumerRunner, dead_letter_topic
@@ -294,6 +294,8 @@ class Runtime(Process):
     async def start(self, *, worker: bool) -> None:
         """Start the clock and, as a worker, the relay, the consumers and the jobs."""
         await super().start(worker=worker)
+        told = key_holders.tell(self.redis, self.service.name, self.settings.instance, self.settings.encryption_keys())
+        self.spawn(told, "tell which encryption keys are held")
         if self.replica is not None:
             self.spawn(self.replica.watch(), "watch the replica")
         if worker:

@@ -86,7 +86,7 @@ class ProcessSettings(BaseSettings):
             value = getattr(self, name)
             if strength is None or value is None:
                 continue
-            complaint = _weakness(value.get_secret_value(), strength.minimum, production=self.production)
+            complaint = weakness(value.get_secret_value(), strength.minimum, production=self.production)
             if complaint:
                 raise ValueError(f"{variable(name, field, type(self))}: {complaint}")
         if self.production and self.failpoints:
@@ -99,9 +99,10 @@ class KernelSettings(ProcessSettings):
 
     URLs have the form `mysql://user:password@host:port/schema`; with `?ssl_ca=FILE` they demand TLS.
     `migration_database_url` belongs to a user who may change tables, and is needed only by `--migrate`.
-    `encryption_key_previous` is set while keys are re-wrapped. `verify_hours` is how often the service verifies
-    itself; 0: never, somebody else runs `--verify`. The schema's replica, where there is one, answers reads that may
-    be `replica_lag_seconds` old (`replica.py`).
+    `encryption_key` seals; `encryption_key_next` and `encryption_key_previous` open as well, while the key is rotated
+    (docs/hardening.md). `verify_hours` is how often the service verifies itself; 0: never, somebody else runs
+    `--verify`. The schema's replica, where there is one, answers reads that may be `replica_lag_seconds` old
+    (`replica.py`).
     """
 
     database_url: SecretStr = Field(validation_alias="DATABASE_URL")
@@ -113,7 +114,10 @@ class KernelSettings(ProcessSettings):
     database_pool: int = Field(10, validation_alias="LMS_DATABASE_POOL", ge=1, le=200)
     kafka_bootstrap_servers: str = Field(validation_alias="KAFKA_BOOTSTRAP_SERVERS", min_length=3, repr=False)
     encryption_key: Annotated[SecretStr, Strength(32)] = Field(validation_alias="ENCRYPTION_KEY")
-    encryption_key_previous: Annotated[SecretStr | None, Strength(32)] = Field(
+    encryption_key_next: Annotated[SecretStr | None, BeforeValidator(_none_if_empty), Strength(32)] = Field(
+        None, validation_alias="ENCRYPTION_KEY_NEXT"
+    )
+    encryption_key_previous: Annotated[SecretStr | None, BeforeValidator(_none_if_empty), Strength(32)] = Field(
         None, validation_alias="ENCRYPTION_KEY_PREVIOUS"
     )
     keyring_database_url: SecretStr | None = Field(None, validation_alias="KEYRING_DATABASE_URL")
@@ -123,9 +127,10 @@ class KernelSettings(ProcessSettings):
         """Return the URL to migrate with: MIGRATION_DATABASE_URL, else DATABASE_URL."""
         return (self.migration_database_url or self.database_url).get_secret_value()
 
-    def previous_encryption_key(self) -> str | None:
-        """Return ENCRYPTION_KEY_PREVIOUS, while there is one."""
-        return self.encryption_key_previous.get_secret_value() if self.encryption_key_previous else None
+    def encryption_keys(self) -> tuple[str, ...]:
+        """Return ENCRYPTION_KEY, which seals, and then those that open as well, each once."""
+        held = (self.encryption_key, self.encryption_key_previous, self.encryption_key_next)
+        return tuple(dict.fromkeys(one.get_secret_value() for one in held if one is not None))
 
     @model_validator(mode="after")
     def _brokers_are_named(self) -> Self:
@@ -179,19 +184,8 @@ def variable(name: str, field: FieldInfo, settings_type: type[BaseSettings]) -> 
     return str(alias) if alias is not None else f"{settings_type.model_config['env_prefix']}{name}".upper()
 
 
-def _line(error: dict[str, Any], settings_type: type[BaseSettings]) -> str:
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if not error["loc"]:
-        return message
-    first = str(error["loc"][0])
-    fields = settings_type.model_fields
-    name = variable(first, fields[first], settings_type) if first in fields else first
-    if error["type"] == "missing":
-        return f"{name}: not set; set it in the environment."
-    return f"{name}: {message}; correct the variable and start again."
-
-
-def _weakness(value: str, minimum: int, *, production: bool) -> str | None:
+def weakness(value: str, minimum: int, *, production: bool) -> str | None:
+    """Return what is wrong with a secret and how to mend it; None when it is strong enough."""
     remedy = "generate one with `openssl rand -base64 64`."
     if len(value) < minimum:
         return f"has {len(value)} characters and needs at least {minimum}; {remedy}"
@@ -202,6 +196,18 @@ def _weakness(value: str, minimum: int, *, production: bool) -> str | None:
     if len(set(value)) < _DISTINCT:
         return f"has fewer than {_DISTINCT} different characters; {remedy}"
     return None
+
+
+def _line(error: dict[str, Any], settings_type: type[BaseSettings]) -> str:
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if not error["loc"]:
+        return message
+    first = str(error["loc"][0])
+    fields = settings_type.model_fields
+    name = variable(first, fields[first], settings_type) if first in fields else first
+    if error["type"] == "missing":
+        return f"{name}: not set; set it in the environment."
+    return f"{name}: {message}; correct the variable and start again."
 
 
 def _url_fault(url: str, *, production: bool) -> str | None:

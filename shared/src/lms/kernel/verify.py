@@ -254,11 +254,10 @@ async def _rest(runtime: VerifyingRuntime, seconds: float) -> Check:
 
 async def _answers(runtime: VerifyingRuntime) -> Check:
     """Each answer that says yes names in its Consistency-Token what it wrote: that must be in the log."""
-    check, settings = Check("answers"), runtime.settings
-    secret = settings.encryption_key.get_secret_value()
+    check = Check("answers")
     async with runtime.database.snapshot() as connection:
         heads = await _heads(connection)
-        async for about, reply in stored_replies(connection, secret, settings.previous_encryption_key()):
+        async for about, reply in stored_replies(connection, *runtime.settings.encryption_keys()):
             check.examined += 1
             if reply is None:
                 check.fault(f"the key {about} is claimed and has no answer")

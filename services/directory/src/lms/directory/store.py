@@ -33,6 +33,7 @@ from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lms.kernel import leases
 from lms.kernel.append_only import AppendOnlyFile
 from lms.kernel.errors import Conflict, FieldError
 from lms.kernel.keyring import derive_key
@@ -200,14 +201,22 @@ class ErasureList:
 
 
 class EmailIndex:
-    """Finds addresses by a keyed hash, which names nobody once the row is gone."""
+    """Finds addresses by a keyed hash, which names nobody once the row is gone.
 
-    def __init__(self, encryption_key: str) -> None:
-        self._key = derive_key(encryption_key, "email look-up")
+    Values are written under `encryption_key`. While that is rotated some still stand under one of the `others`.
+    """
+
+    def __init__(self, encryption_key: str, *others: str) -> None:
+        self._keys = [derive_key(one, "email look-up") for one in (encryption_key, *others)]
 
     def hmac_of(self, email: str) -> str:
         """Return the look-up value (64 hexadecimal digits) of an address, whatever its letter case."""
-        return hmac.new(self._key, normalised(email).encode(), sha256).hexdigest()
+        return self.hmacs_of(email)[0]
+
+    def hmacs_of(self, email: str) -> list[str]:
+        """Return every value that an address may stand under, the one to write first."""
+        address = normalised(email).encode()
+        return [hmac.new(key, address, sha256).hexdigest() for key in self._keys]
 
 
 def normalised(email: str) -> str:
@@ -226,6 +235,21 @@ def utc(value: datetime | None) -> datetime | None:
 
 
 # --- people ---------------------------------------------------------------------------------------------------------
+
+
+async def claim_address(connection: AsyncConnection, emails: EmailIndex, email: str, employee_id: str) -> str:
+    """Return the look-up value to write for a person's address. Raises EmailTaken for somebody else's.
+
+    The unique index compares values of one key. While processes write under two, only one transaction at a time
+    writes an address, and looks for it under both before.
+    """
+    value, *others = emails.hmacs_of(email)
+    if others:
+        await leases.lock(connection, "addresses")
+        taken = await ids_by_email(connection, [value, *others])
+        if set(taken.values()) - {employee_id}:
+            raise EmailTaken
+    return value
 
 
 async def add_person(
@@ -300,12 +324,12 @@ async def ids_by_email(connection: AsyncConnection, hmacs: Sequence[str]) -> dic
     return {row.email_hmac: row.employee_id for row in rows}
 
 
-async def credentials(connection: AsyncConnection, email_hmac: str) -> tuple[str, str] | None:
-    """Return the id and password hash of the active person with an address."""
+async def credentials(connection: AsyncConnection, hmacs: Sequence[str]) -> tuple[str, str] | None:
+    """Return the id and password hash of the active person with an address, by the look-up values it may have."""
     row = (
         await connection.execute(
             select(people.c.employee_id, people.c.password_hash).where(
-                people.c.email_hmac == email_hmac, people.c.status == "active"
+                people.c.email_hmac.in_(hmacs), people.c.status == "active"
             )
         )
     ).first()
@@ -320,12 +344,16 @@ async def is_empty(connection: AsyncConnection) -> bool:
 async def reindex_emails(connection: AsyncConnection, index: EmailIndex) -> int:
     """Rewrite the look-up values that another key made; return how many. Does nothing between key rotations."""
     rows = (await connection.execute(select(people.c.employee_id, people.c.email, people.c.email_hmac))).all()
-    stale = [(row.employee_id, index.hmac_of(row.email)) for row in rows]
-    current = {row.employee_id: row.email_hmac for row in rows}
-    changed = [(employee_id, value) for employee_id, value in stale if current[employee_id] != value]
-    for employee_id, value in changed:
-        await connection.execute(update(people).where(people.c.employee_id == employee_id).values(email_hmac=value))
-    return len(changed)
+    stale = [(row, value) for row in rows if row.email_hmac != (value := index.hmac_of(row.email))]
+    count = 0
+    for row, value in stale:
+        done = await connection.execute(
+            update(people)
+            .where(people.c.employee_id == row.employee_id, people.c.email_hmac == row.email_hmac)  # nobody was faster
+            .values(email_hmac=value)
+        )
+        count += done.rowcount
+    return count
 
 
 # --- one reporting tree ---------------------------------------------------------------------------------------------

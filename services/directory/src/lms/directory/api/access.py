@@ -43,7 +43,7 @@ def parts_of(runtime: Any) -> Parts:
         clock=runtime.clock,
         registry=Registry(
             keyring=runtime.keyring,
-            emails=store.EmailIndex(settings.encryption_key.get_secret_value()),
+            emails=store.EmailIndex(*settings.encryption_keys()),
             invitation_lifetime=timedelta(days=settings.invitation_days),
         ),
         signer=TokenSigner(settings.jwt_secret.get_secret_value()),

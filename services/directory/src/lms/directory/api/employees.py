@@ -143,7 +143,7 @@ async def list_employees(  # a filter each
         location_id=location,
         manager_id=manager,
         status=status,
-        email_hmac=parts.registry.emails.hmac_of(q) if q and by_email else None,
+        email_hmacs=tuple(parts.registry.emails.hmacs_of(q)) if q and by_email else None,
         name=q if not by_email else None,
         current_only=not is_editor(caller),
     )

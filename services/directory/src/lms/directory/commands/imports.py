@@ -148,7 +148,7 @@ def check(rows: Sequence[Row], known: Known, granter: Iterable[str]) -> Report:
 async def known_to(uow: UnitOfWork, emails: store.EmailIndex, rows: Sequence[Row]) -> Known:
     """Return what the rows may refer to."""
     addresses = {row.email for row in rows} | {row.manager_email for row in rows} - {""}
-    by_hmac = {emails.hmac_of(address): address for address in addresses}
+    by_hmac = {value: address for address in addresses for value in emails.hmacs_of(address)}
     found = await store.ids_by_email(uow.connection, list(by_hmac))
     most = 10_000
     return Known(

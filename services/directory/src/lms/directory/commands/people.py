@@ -177,7 +177,7 @@ async def join_company(
             email=store.normalised(person.email),
             status="invited" if password_hash is None else "active",
         ),
-        registry.emails.hmac_of(person.email),
+        await store.claim_address(uow.connection, registry.emails, person.email, employee_id),
         password_hash,
         now,
     )
@@ -226,7 +226,9 @@ async def change_employee(
     columns: dict[str, Any] = {field: changes[field] for field in ("given_name", "family_name") if field in changes}
     if "email" in changes:
         columns["email"] = store.normalised(changes["email"])
-        columns["email_hmac"] = registry.emails.hmac_of(changes["email"])
+        columns["email_hmac"] = await store.claim_address(
+            uow.connection, registry.emails, changes["email"], employee_id
+        )
     if columns:
         await store.change_person(uow.connection, employee_id, columns)
         version = await _tell_contact(uow, registry, employee_id)

@@ -7,7 +7,7 @@ and take the same time.
 import asyncio
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -91,9 +91,10 @@ async def sign_in(
     The attempt is counted as failed before the password is looked at, so that parallel guesses do not slip through,
     and forgotten when it was right. Raises TooManyAttempts and WrongCredentials.
     """
-    account = emails.hmac_of(email)
+    known_under = emails.hmacs_of(email)
+    account = known_under[0]
     try:
-        found = await executor.run(lambda uow: _begin_attempt(uow, account))
+        found = await executor.run(lambda uow: _begin_attempt(uow, account, known_under))
     except TooManyAttempts:
         SIGN_INS.labels("locked").inc()
         raise
@@ -181,11 +182,11 @@ async def roles_of(uow: UnitOfWork, employee_id: str) -> tuple[str, ...] | None:
     return (*row.roles, "manager")
 
 
-async def _begin_attempt(uow: UnitOfWork, account: str) -> tuple[str, str] | None:
+async def _begin_attempt(uow: UnitOfWork, account: str, known_under: Sequence[str]) -> tuple[str, str] | None:
     now = datetime.now(UTC)
     failures = await _failures_unless_locked(uow, account, now)
     await store.store_attempt(uow.connection, account, failures + 1, _lock_after(failures + 1, now), now)
-    return await store.credentials(uow.connection, account)
+    return await store.credentials(uow.connection, known_under)
 
 
 async def _count_service_attempt(uow: UnitOfWork, counter: str, *, right: bool) -> None:

@@ -195,7 +195,8 @@ class Criteria:
     location_id: str | None = None
     manager_id: str | None = None
     status: Literal["invited", "active", "left"] | None = None
-    email_hmac: str | None = None
+    email_hmacs: tuple[str, ...] | None = None
+    """The look-up values that one address may have."""
     name: str | None = None
     current_only: bool = False
     """Leave out those who have left or have yet to come (for callers who may not know of them)."""
@@ -282,8 +283,8 @@ def _conditions(criteria: Criteria, today: date) -> list[ColumnElement[bool]]:
         conditions.append(employees.c.last_day < today)
     elif criteria.status is not None:
         conditions += [people.c.status == criteria.status, here]
-    if criteria.email_hmac is not None:
-        conditions.append(people.c.email_hmac == criteria.email_hmac)
+    if criteria.email_hmacs is not None:
+        conditions.append(people.c.email_hmac.in_(criteria.email_hmacs))
     if criteria.name is not None:
         conditions.append(matches_name(criteria.name))
     if criteria.current_only:

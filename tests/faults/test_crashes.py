@@ -188,6 +188,7 @@ async def test_every_topic_delivered_again_changes_nothing(system: System, compa
     load = await asyncio.to_thread(Load.of, company)
     await under(load)
     await whole(system, load)
+    await invariants.signed_for(system)
     before = invariants.digest(system)
     producer = AIOKafkaProducer(bootstrap_servers=system.kafka.bootstrap_servers, acks="all")
     await producer.start()

@@ -18,6 +18,8 @@ FULL, OFF = {"morning_minutes": 240, "afternoon_minutes": 240}, {"morning_minute
 MORNING_ONLY = {"morning_minutes": 240, "afternoon_minutes": 0}
 FIVE_DAYS = [FULL] * 5 + [OFF] * 2
 DEADLINE = 30.0
+ACCRUALS_SECONDS = 120.0
+"""Years of accruals for everybody there is."""
 
 _numbers = itertools.count(1)
 
@@ -203,7 +205,9 @@ class Company:
         probe = self.hire()
         eventually(lambda: (found := self.balances(probe)) and found["today"] == day, f"the clock does not say {day}")
         eventually(
-            lambda: self.do("POST", "/accruals/run", body={}, Prefer="wait=10")["finished_at"], "accruals do not end"
+            lambda: self.do("POST", "/accruals/run", body={}, Prefer="wait=10")["finished_at"],
+            "accruals do not end",
+            ACCRUALS_SECONDS,
         )
 
     # Leave --------------------------------------------------------------------------------------------------------

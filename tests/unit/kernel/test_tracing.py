@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -123,9 +124,15 @@ def test_a_protocol_that_is_not_spoken_is_refused_by_name(monkeypatch: pytest.Mo
 
 def test_a_collector_that_is_away_does_not_hold_the_exit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "2")
+    others = set(threading.enumerate())
     tracing.configure("requests", "requests-2")
     assert tracing.exporting()
     with span("work"):
         pass
     tracing.shut_down(0.2)
     assert not tracing.exporting()
+    # What it left draws the pauses of its retries at random, and Hypothesis looks whether somebody does in other tests.
+    for thread in set(threading.enumerate()) - others:
+        thread.join(30)
+        assert not thread.is_alive()

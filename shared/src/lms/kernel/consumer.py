@@ -72,6 +72,7 @@ from lms.kernel.settings import KernelSettings
 from lms.kernel.statements import Statement, together
 from lms.kernel.tracing import current_traceparent, exporting, record, span
 from lms.kernel.versions import Seen, Verdict, judge
+from lms.kernel.waiting import at_most
 
 T = TypeVar("T")
 Model = type[Event] | type[ForeignEvent]
@@ -287,9 +288,7 @@ class ConsumerRunner:
         self._stopping = True
         self._stop_asked.set()
         self._drain_wake.set()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(3.0):
-                await self._finished.wait()
+        await at_most(3.0, self._finished.wait())
 
     def wake_drain(self) -> None:
         """Look at the parked keys again now: something that they may wait for has happened."""
@@ -297,9 +296,7 @@ class ConsumerRunner:
             self._drain_wake.set()
 
     async def _interruptible(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._stop_asked.wait()
+        await at_most(seconds, self._stop_asked.wait())
 
     async def _session(self) -> None:
         """Be a member of the group until stopped or broken."""
@@ -863,9 +860,7 @@ class ConsumerRunner:
             except Exception as error:  # noqa: BLE001  # the next look may succeed
                 _log.warning("parked keys could not be looked at", reason=error)
             self._drain_wake.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(HELD_POLL if self._waiting else 2.0):
-                    await self._drain_wake.wait()
+            await at_most(HELD_POLL if self._waiting else 2.0, self._drain_wake.wait())
 
     async def _drain(self) -> bool:
         """Apply what can be applied of the waiting keys; say whether any key still waits."""

@@ -9,9 +9,9 @@ never lose one: whoever sends deletes only what was acknowledged.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 from urllib.parse import parse_qs, unquote
 
 import structlog
@@ -35,6 +35,7 @@ _LOOK_SECONDS = 1.0
 _RECREATE_SECONDS = 60.0
 
 Client: TypeAlias = AIOKafkaAdminClient | AIOKafkaConsumer | AIOKafkaProducer
+C = TypeVar("C", AIOKafkaAdminClient, AIOKafkaConsumer)
 
 _ENDING: set[asyncio.Task[None]] = set()
 """Of this process: a task that nobody holds may vanish before it is done."""
@@ -106,7 +107,7 @@ async def declare(bootstrap_servers: str, topics: Sequence[Topic], *, replicatio
     A topic of one partition may have more: nobody relies on an order of its keys (dead letters).
     `replication` -1 leaves it to the broker's default. The call may be repeated and run twice at once.
     """
-    async with _administrator(bootstrap_servers) as admin:
+    async with _running(AIOKafkaAdminClient(**connection(bootstrap_servers))) as admin:
         answer = await admin.create_topics(
             [
                 NewTopic(
@@ -143,7 +144,7 @@ async def recreate(bootstrap_servers: str, topics: Sequence[Topic]) -> None:
     while used := sorted({one.topic for one, end in (await ends_of(bootstrap_servers, names)).items() if end}):
         if time.monotonic() > until:
             raise NotDeleted(f"Kafka does not delete {', '.join(used)}; is delete.topic.enable off?")
-        async with _administrator(bootstrap_servers) as admin:
+        async with _running(AIOKafkaAdminClient(**connection(bootstrap_servers))) as admin:
             await admin.delete_topics(used)
         await asyncio.sleep(0.2)
     while True:
@@ -154,17 +155,6 @@ async def recreate(bootstrap_servers: str, topics: Sequence[Topic]) -> None:
         if time.monotonic() > until:
             raise NotDeleted(f"Kafka has {len(ends)} partitions of {', '.join(names)} and should have more by now.")
         await asyncio.sleep(0.2)
-
-
-@asynccontextmanager
-async def _administrator(bootstrap_servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(**connection(bootstrap_servers))
-    try:
-        async with asyncio.timeout(_START_SECONDS):
-            await admin.start()
-        yield admin
-    finally:
-        await end(admin)
 
 
 class Producer:
@@ -251,8 +241,7 @@ async def ping(brokers: str) -> None:
     raise refused
 
 
-@asynccontextmanager
-async def _reader(bootstrap_servers: str) -> AsyncIterator[AIOKafkaConsumer]:
+def _reader(bootstrap_servers: str) -> AbstractAsyncContextManager[AIOKafkaConsumer]:
     """Open a consumer that belongs to no group and commits nothing."""
     client = AIOKafkaConsumer(
         **connection(bootstrap_servers),
@@ -261,6 +250,12 @@ async def _reader(bootstrap_servers: str) -> AsyncIterator[AIOKafkaConsumer]:
         fetch_max_bytes=32 * 1024 * 1024,
         max_partition_fetch_bytes=2 * 1024 * 1024,
     )
+    return _running(client)
+
+
+@asynccontextmanager
+async def _running(client: C) -> AsyncIterator[C]:
+    """Start a client, and end it with the block."""
     try:
         async with asyncio.timeout(_START_SECONDS):
             await client.start()
@@ -336,20 +331,16 @@ class Ends:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AIOKafkaConsumer]:
-        if self._client is None:
-            self._client = AIOKafkaConsumer(
-                **connection(self._bootstrap_servers),
-                enable_auto_commit=False,
-                fetch_max_bytes=1024 * 1024,
-                max_partition_fetch_bytes=16 * 1024,
-            )
-            try:
+        try:
+            if self._client is None:
+                self._client = AIOKafkaConsumer(
+                    **connection(self._bootstrap_servers),
+                    enable_auto_commit=False,
+                    fetch_max_bytes=1024 * 1024,
+                    max_partition_fetch_bytes=16 * 1024,
+                )
                 async with asyncio.timeout(_START_SECONDS):
                     await self._client.start()
-            except BaseException:
-                await self.close()
-                raise
-        try:
             yield self._client
         except BaseException:
             await self.close()

@@ -34,6 +34,7 @@ from lms.kernel.metrics import RELAY_FAILURES, RELAY_LEASE, RELAYED
 from lms.kernel.schema import outbox, relay_lease
 from lms.kernel.statements import Statement, together
 from lms.kernel.tracing import exporting, record
+from lms.kernel.waiting import at_most
 
 BATCH = 500
 LEASE = timedelta(seconds=5)
@@ -132,9 +133,7 @@ class Relay:
         return published == BATCH or (self._stopping and published > 0)
 
     async def _sleep(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
+        await at_most(seconds, self._wake.wait())
         self._wake.clear()
 
     async def _hold(self) -> bool:

@@ -13,6 +13,8 @@ import socket
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lms.kernel.waiting import at_most
+
 _CLOSE = (b"connection", b"close")
 _LINGER_SECONDS = 0.1
 """What was accepted last gets so long to send its request."""
@@ -85,9 +87,7 @@ class HttpServer:
         most = max(0.1, seconds - _LINGER_SECONDS - _NOTICE_SECONDS)
         self._server.config.timeout_graceful_shutdown = most  # type: ignore[assignment]  # asyncio takes fractions
         self._server.should_exit = True
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(most + _NOTICE_SECONDS):
-                await self.task
+        await at_most(most + _NOTICE_SECONDS, self.task)
 
     def _closing(self, app: ASGIApp) -> ASGIApp:
         async def application(scope: Scope, receive: Receive, send: Send) -> None:

@@ -69,6 +69,7 @@ from lms.kernel.settings import BadSettings, KernelSettings, ProcessSettings, lo
 from lms.kernel.tracing import BadTracing, shut_down
 from lms.kernel.tracing import configure as configure_tracing
 from lms.kernel.verify import Invariant, keep, keep_only, verification_is_due, verify
+from lms.kernel.waiting import at_most
 from lms.kernel.watchdog import end_within, memory_limit, watch_memory
 
 _log = structlog.get_logger(__name__)
@@ -312,13 +313,9 @@ class Runtime(Process):
         """Stop fetching, finish the batch in hand, flush the relay, leave the groups, close the pools."""
         self.ready = False
         stopped = asyncio.gather(*(runner.stop() for runner in self.runners), return_exceptions=True)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CONSUMERS_SECONDS):
-                await stopped
+        await at_most(_CONSUMERS_SECONDS, stopped)
         if self._relays:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_RELAY_SECONDS):
-                    await self.relay.stop(flush=_RELAY_SECONDS / 2)
+            await at_most(_RELAY_SECONDS, self.relay.stop(flush=_RELAY_SECONDS / 2))
         await super().stop()
         await _close(self.producer.stop(), self.keyring.close(), self.database.close())
         if self.replica is not None:

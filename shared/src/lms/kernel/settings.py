@@ -27,11 +27,14 @@ SettingsType = TypeVar("SettingsType", bound=BaseSettings)
 _TELLTALES = ("your-", "change", "example", "default", "development", "password", "secret", "dev-", "test", "12345")
 _WEAK_PASSWORDS = frozenset({"", "root", "password", "lms", "secret", "mysql", "admin", "changeme"})
 _BROKERS = re.compile(r"(?:sasl\+ssl://[^:@/]+:[^:@/]+@)?[^:@/,?]+:\d+(?:,[^:@/,?]+:\d+)*(?:\?ca=.+)?")
+SHORTEST_ENCRYPTION_KEY = 32
+"""Characters."""
+
 _DISTINCT = 12
 """Fewer distinct characters than this in a secret mean that nobody drew it at random."""
 
 
-def _none_if_empty(value: Any) -> Any:
+def none_if_empty(value: Any) -> Any:
     """Read a variable that is there and empty, as `docker compose` leaves it, like one that is not there."""
     return value or None
 
@@ -45,6 +48,9 @@ class Strength:
     """Marks a secret: at least `minimum` characters, and drawn at random where the environment is production."""
 
     minimum: int
+
+
+_OtherKey = Annotated[SecretStr | None, BeforeValidator(none_if_empty), Strength(SHORTEST_ENCRYPTION_KEY)]
 
 
 class ProcessSettings(BaseSettings):
@@ -107,19 +113,15 @@ class KernelSettings(ProcessSettings):
 
     database_url: SecretStr = Field(validation_alias="DATABASE_URL")
     migration_database_url: SecretStr | None = Field(None, validation_alias="MIGRATION_DATABASE_URL")
-    replica_database_url: Annotated[SecretStr | None, BeforeValidator(_none_if_empty)] = Field(
+    replica_database_url: Annotated[SecretStr | None, BeforeValidator(none_if_empty)] = Field(
         None, validation_alias="REPLICA_DATABASE_URL"
     )
     replica_lag_seconds: float = Field(5.0, validation_alias="LMS_REPLICA_LAG_SECONDS", ge=3, le=30)
     database_pool: int = Field(10, validation_alias="LMS_DATABASE_POOL", ge=1, le=200)
     kafka_bootstrap_servers: str = Field(validation_alias="KAFKA_BOOTSTRAP_SERVERS", min_length=3, repr=False)
-    encryption_key: Annotated[SecretStr, Strength(32)] = Field(validation_alias="ENCRYPTION_KEY")
-    encryption_key_next: Annotated[SecretStr | None, BeforeValidator(_none_if_empty), Strength(32)] = Field(
-        None, validation_alias="ENCRYPTION_KEY_NEXT"
-    )
-    encryption_key_previous: Annotated[SecretStr | None, BeforeValidator(_none_if_empty), Strength(32)] = Field(
-        None, validation_alias="ENCRYPTION_KEY_PREVIOUS"
-    )
+    encryption_key: Annotated[SecretStr, Strength(SHORTEST_ENCRYPTION_KEY)] = Field(validation_alias="ENCRYPTION_KEY")
+    encryption_key_next: _OtherKey = Field(None, validation_alias="ENCRYPTION_KEY_NEXT")
+    encryption_key_previous: _OtherKey = Field(None, validation_alias="ENCRYPTION_KEY_PREVIOUS")
     keyring_database_url: SecretStr | None = Field(None, validation_alias="KEYRING_DATABASE_URL")
     verify_hours: int = Field(24, validation_alias="LMS_VERIFY_HOURS", ge=0)
 

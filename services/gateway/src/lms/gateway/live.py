@@ -29,6 +29,7 @@ from lms.gateway.routes import SERVICES
 from lms.kernel.errors import DomainError, Unauthenticated
 from lms.kernel.hints import channel_of
 from lms.kernel.service import Process
+from lms.kernel.waiting import at_most
 
 STREAMS = Gauge("gateway_event_streams", "Streams of live updates that are open")
 
@@ -79,9 +80,7 @@ class Stream:
 
     async def take(self, seconds: float) -> list[str]:
         """Return what has changed, in alphabetical order, as soon as something has; nothing after so many seconds."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
+        await at_most(seconds, self._woken.wait())
         self._woken.clear()
         changed, self._changed = sorted(self._changed), set()
         return changed

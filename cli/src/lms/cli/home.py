@@ -62,8 +62,8 @@ class Home:
             part.mkdir(parents=True, exist_ok=True)
         (folder / "env").chmod(0o700)
         home = cls(folder, attached=attached)
-        home.state = _read(folder / "state.json")
-        home.secrets = _read(folder / "secrets.json")
+        home.state = read(folder / "state.json")
+        home.secrets = read(folder / "secrets.json")
         return home
 
     @property
@@ -146,7 +146,8 @@ def write(path: Path, content: Mapping[str, Any]) -> None:
     os.close(folder)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> dict[str, Any]:
+    """Return what such a file holds; nothing where there is none."""
     if not path.exists():
         return {}
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

@@ -15,7 +15,6 @@ system.
 
 import asyncio
 import fcntl
-import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping
@@ -30,16 +29,15 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 
-from lms.cli.home import Home, write
+from lms.cli.home import Home, read, write
 from lms.cli.servers import SCHEMAS, MySQLServer, RedisServer
 from lms.kernel.cache import connect
 from lms.kernel.database import Database
 from lms.kernel.idempotency import KEPT
 from lms.kernel.key_holders import FORGOTTEN_SECONDS, Holder, fingerprint, holders
 from lms.kernel.keyring import Keyring, Survey
-from lms.kernel.settings import load, weakness
+from lms.kernel.settings import SHORTEST_ENCRYPTION_KEY, load, none_if_empty, weakness
 
-SHORTEST_KEY = 32
 CURRENT, NEXT, PREVIOUS = "ENCRYPTION_KEY", "ENCRYPTION_KEY_NEXT", "ENCRYPTION_KEY_PREVIOUS"
 WRITER = "lms_directory"
 """The database user who may change the keyring."""
@@ -66,10 +64,10 @@ class KeyringSettings(BaseSettings):
     database_url: SecretStr = Field(validation_alias=AliasChoices("KEYRING_DATABASE_URL", "DATABASE_URL"))
     redis_url: SecretStr = Field(validation_alias="REDIS_URL")
     encryption_key: SecretStr = Field(validation_alias=CURRENT)
-    encryption_key_next: Annotated[SecretStr | None, BeforeValidator(lambda value: value or None)] = Field(
+    encryption_key_next: Annotated[SecretStr | None, BeforeValidator(none_if_empty)] = Field(
         None, validation_alias=NEXT
     )
-    encryption_key_previous: Annotated[SecretStr | None, BeforeValidator(lambda value: value or None)] = Field(
+    encryption_key_previous: Annotated[SecretStr | None, BeforeValidator(none_if_empty)] = Field(
         None, validation_alias=PREVIOUS
     )
 
@@ -194,7 +192,7 @@ async def _rewrapped(access: Access) -> Rotated:
 
 def check_keys(keys: Mapping[str, str]) -> None:
     """Raise Refused unless there are a new key, fit for production, and an old one that differs."""
-    complaint = weakness(keys[CURRENT], SHORTEST_KEY, production=True)
+    complaint = weakness(keys[CURRENT], SHORTEST_ENCRYPTION_KEY, production=True)
     if complaint is not None:
         raise Refused(f"{CURRENT}, the new key, {complaint}")
     if PREVIOUS not in keys:
@@ -290,7 +288,7 @@ async def _begin(home: Home, tell: Tell) -> None:
 
 def _drawn() -> str:
     """Return a new key; not one of the few that look like a placeholder by chance, for no service would take it."""
-    while weakness(key := secrets.token_urlsafe(_KEY_BYTES), SHORTEST_KEY, production=True) is not None:
+    while weakness(key := secrets.token_urlsafe(_KEY_BYTES), SHORTEST_ENCRYPTION_KEY, production=True) is not None:
         pass
     return key
 
@@ -298,13 +296,13 @@ def _drawn() -> str:
 def _environments_with_keys(home: Home, programs: Iterable[str]) -> dict[str, Path]:
     """Return the files of the environments of those programs that have an encryption key."""
     paths = {program: home.folder / "env" / f"{program}.json" for program in programs}
-    return {program: path for program, path in paths.items() if path.exists() and CURRENT in _read(path)}
+    return {program: path for program, path in paths.items() if CURRENT in read(path)}
 
 
 async def _processes_hold_what_is_kept(home: Home, environments: Mapping[str, Path], restart: Restart) -> None:
     """Restart the services unless each process holds the keys that the home has now; wait until all are heard of."""
     for path in environments.values():
-        kept = {name: value for name, value in _read(path).items() if name not in (CURRENT, NEXT, PREVIOUS)}
+        kept = {name: value for name, value in read(path).items() if name not in (CURRENT, NEXT, PREVIOUS)}
         write(path, {**kept, **home.encryption_keys()})
     access = Access.of_home(home)
     if _unlike(access, await access.holders(), environments):
@@ -324,11 +322,6 @@ def _unlike(access: Access, found: Collection[Holder], programs: Iterable[str]) 
     current, everything = fingerprint(access.keys[CURRENT]), {fingerprint(one) for one in access.keys.values()}
     differ = {one.instance for one in found if one.fingerprints[0] != current or set(one.fingerprints) != everything}
     return sorted(differ | (set(programs) - {one.instance for one in found}))
-
-
-def _read(path: Path) -> dict[str, str]:
-    found: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-    return found
 
 
 @contextmanager

@@ -12,8 +12,9 @@ import pymysql
 import pytest
 from scripts import compose
 from tests.e2e import smoke
-from tests.e2e.company import Company, eventually
+from tests.e2e.company import Company
 from tests.integration.deploy.test_databases import differing_mysql
+from tests.waiting import eventually
 
 from lms.cli.home import Home, any_free_port
 

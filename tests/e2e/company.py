@@ -2,13 +2,13 @@
 
 import itertools
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 from redis import Redis
+from tests.waiting import DEADLINE, eventually
 
 from lms.cli.system import LOADER, System
 from lms.kernel.clock import CHANNEL, OFFSET_KEY
@@ -17,22 +17,10 @@ DAY = 480
 FULL, OFF = {"morning_minutes": 240, "afternoon_minutes": 240}, {"morning_minutes": 0, "afternoon_minutes": 0}
 MORNING_ONLY = {"morning_minutes": 240, "afternoon_minutes": 0}
 FIVE_DAYS = [FULL] * 5 + [OFF] * 2
-DEADLINE = 30.0
 ACCRUALS_SECONDS = 120.0
 """Years of accruals for everybody there is."""
 
 _numbers = itertools.count(1)
-
-
-def eventually(look: Callable[[], Any], what: str, seconds: float = DEADLINE) -> Any:
-    """Return what `look` returns as soon as it is true; fail with `what` and the last answer otherwise."""
-    until = time.monotonic() + seconds
-    found = look()
-    while not found:
-        assert time.monotonic() < until, f"{what}; last seen: {found!r}"
-        time.sleep(0.03)
-        found = look()
-    return found
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from tests.e2e.company import Company, eventually
+from tests.e2e.company import Company
+from tests.waiting import eventually
 
 
 def live_through(company: Company) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pymysql
 import pytest
-from tests.e2e.company import Company, Employee, eventually
+from tests.e2e.company import Company, Employee
+from tests.waiting import eventually
 
 from lms.cli.system import System
 

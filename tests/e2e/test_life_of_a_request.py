@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 
 import pytest
-from tests.e2e.company import Company, Employee, eventually
+from tests.e2e.company import Company, Employee
+from tests.waiting import eventually
 
 MONDAY = date(2026, 3, 23)
 YEAR = MONDAY.year

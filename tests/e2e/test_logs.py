@@ -17,9 +17,10 @@ from typing import Any
 import httpx
 import pytest
 from tests import elk
-from tests.e2e.company import Company, Employee, eventually
+from tests.e2e.company import Company, Employee
 from tests.elk import Elasticsearch
 from tests.faults import invariants
+from tests.waiting import eventually
 
 from lms.cli.servers import SCHEMAS
 from lms.cli.system import System

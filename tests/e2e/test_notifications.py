@@ -5,7 +5,8 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.e2e.company import Company, Employee, eventually
+from tests.e2e.company import Company, Employee
+from tests.waiting import eventually
 
 from lms.cli.system import System
 

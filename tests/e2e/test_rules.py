@@ -4,7 +4,8 @@ The tests run in the order of their dates: the business clock is one for all.
 """
 
 import pytest
-from tests.e2e.company import DAY, FIVE_DAYS, FULL, MORNING_ONLY, OFF, Company, Employee, eventually
+from tests.e2e.company import DAY, FIVE_DAYS, FULL, MORNING_ONLY, OFF, Company, Employee
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")

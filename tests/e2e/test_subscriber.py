@@ -19,8 +19,9 @@ from typing import Any
 import jsonschema
 import pytest
 from aiokafka import AIOKafkaProducer
-from tests.e2e.company import Company, Employee, eventually
+from tests.e2e.company import Company, Employee
 from tests.faults import invariants
+from tests.waiting import eventually
 
 from lms.cli.system import System
 

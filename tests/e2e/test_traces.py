@@ -6,7 +6,8 @@ from datetime import date, timedelta
 
 import pytest
 from tests.e2e.collector import Collector, Span
-from tests.e2e.company import Company, eventually
+from tests.e2e.company import Company
+from tests.waiting import eventually
 
 from lms.cli.system import System
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
-from tests.e2e.company import Company, Employee, eventually
+from tests.e2e.company import Company, Employee
+from tests.waiting import eventually
 
 from lms.cli.system import WEB, System
 

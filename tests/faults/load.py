@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any
 
 import httpx
-from tests.e2e.company import Company, Employee, eventually
+from tests.e2e.company import Company, Employee
+from tests.waiting import eventually
 
 from lms.kernel.ids import new_id
 

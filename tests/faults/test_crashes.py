@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 from redis import Redis
-from tests.e2e.company import Company, eventually
+from tests.e2e.company import Company
 from tests.faults import invariants
 from tests.faults.load import DAYS, Load
+from tests.waiting import eventually
 
 from lms.cli.system import System
 

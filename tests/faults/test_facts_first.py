@@ -7,8 +7,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from tests.e2e.company import FULL, OFF, Company, eventually
+from tests.e2e.company import FULL, OFF, Company
 from tests.faults import invariants
+from tests.waiting import eventually
 
 from lms.cli.system import System
 

@@ -6,8 +6,9 @@ import os
 import subprocess
 from datetime import UTC, datetime
 
-from tests.e2e.company import Company, eventually
+from tests.e2e.company import Company
 from tests.faults import invariants
+from tests.waiting import eventually
 
 from lms.cli.system import System
 from lms.kernel.cloudevents import encode_headers

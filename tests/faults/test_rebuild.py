@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from scripts import services
 from sqlalchemy import Column, Table
-from tests.e2e.company import Company, eventually
+from tests.e2e.company import Company
 from tests.faults import invariants
 from tests.faults.load import Load
+from tests.waiting import eventually
 
 from lms.cli.servers import SCHEMAS
 from lms.cli.system import System

@@ -9,7 +9,8 @@ from datetime import date, timedelta
 from functools import partial
 
 import httpx
-from tests.e2e.company import Company, Employee, eventually
+from tests.e2e.company import Company, Employee
+from tests.waiting import eventually
 
 from lms.cli.system import System
 

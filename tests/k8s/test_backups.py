@@ -290,24 +290,30 @@ def test_a_job_that_never_succeeded_is_told_of_though_others_do(production: list
 
 
 def _old(kind: str) -> dict[str, Any]:
-    return {
-        "exp_labels": {"kind": kind, "severity": "critical"},
-        "exp_annotations": {
-            "summary": f"The newest back-up of {kind} is 1d 3h 0m 0s old",
-            "description": "Back-ups are daily. What is lost in a disaster grows by the hour.",
-            "runbook_url": "docs/runbooks/BackupTooOld.md",
-            "dashboard_url": "/d/lms-overview",
-        },
-    }
+    return _fired(
+        "BackupTooOld",
+        f"The newest back-up of {kind} is 1d 3h 0m 0s old",
+        "Back-ups are daily. What is lost in a disaster grows by the hour.",
+        kind=kind,
+    )
 
 
 def _never(cronjob: str) -> dict[str, Any]:
+    return _fired(
+        "BackupMissing",
+        f"The job {cronjob} has never succeeded",
+        "There is no back-up of what it is for.",
+        cronjob=cronjob,
+    )
+
+
+def _fired(alert: str, summary: str, description: str, **labels: str) -> dict[str, Any]:
     return {
-        "exp_labels": {"cronjob": cronjob, "severity": "critical"},
+        "exp_labels": {**labels, "severity": "critical"},
         "exp_annotations": {
-            "summary": f"The job {cronjob} has never succeeded",
-            "description": "There is no back-up of what it is for.",
-            "runbook_url": "docs/runbooks/BackupMissing.md",
+            "summary": summary,
+            "description": description,
+            "runbook_url": f"docs/runbooks/{alert}.md",
             "dashboard_url": "/d/lms-overview",
         },
     }

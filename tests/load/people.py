@@ -8,8 +8,9 @@ from functools import partial
 from itertools import islice
 
 import orjson
-from tests.e2e.company import Company, Employee, eventually
+from tests.e2e.company import Company, Employee
 from tests.load.wrk import Prepared
+from tests.waiting import eventually
 
 from lms.cli.system import System
 from lms.kernel.auth import TokenSigner

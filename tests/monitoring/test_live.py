@@ -19,11 +19,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy.engine import make_url
 from tests.conftest import TESTER
-from tests.e2e.company import Company, eventually
+from tests.e2e.company import Company
 from tests.faults.load import Load
 from tests.monitoring import dashboards, runbooks
 from tests.monitoring.registry import LABELS, METRICS, groups
 from tests.monitoring.watching import Watched
+from tests.waiting import eventually
 
 from lms.cli.system import SERVICES, STREAMS, System
 from lms.kernel.cloudevents import encode_headers

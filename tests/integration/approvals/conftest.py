@@ -10,6 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
+from tests.schemas import migrated
 
 from lms.approvals.consumers import CASES, FACTS, REROUTING
 from lms.approvals.main import SERVICE
@@ -28,8 +29,6 @@ from lms.kernel.eventstore import Recorded
 from lms.kernel.execution import Executor, UnitOfWork
 from lms.kernel.http import create_app
 from lms.kernel.ids import new_id
-from lms.kernel.keyring import DDL
-from lms.kernel.migrations import migrate
 from lms.kernel.projection import write_views
 from lms.kernel.service import Runtime
 from lms.kernel.settings import KernelSettings
@@ -175,16 +174,7 @@ def _envelope(stream: str, version: int, fact: ForeignEvent) -> Envelope:
 
 @pytest.fixture(scope="session")
 def _migrated(database_url: Callable[[str], str]) -> str:
-    url = database_url("approvals")
-    engine = create_engine(make_url(url).set(drivername="mysql+pymysql"))
-    with engine.begin() as connection:
-        connection.execute(text("CREATE DATABASE IF NOT EXISTS keyring"))
-        if connection.scalar(text("SHOW TABLES FROM keyring LIKE 'data_keys'")) is None:
-            connection.execute(text(DDL))
-    engine.dispose()
-    assert SERVICE.migrations is not None
-    migrate(SERVICE.migrations, url)
-    return url
+    return migrated(SERVICE, database_url("approvals"))
 
 
 @pytest.fixture

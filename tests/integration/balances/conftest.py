@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
+from tests.schemas import migrated
 
 from lms.balances import consumers
 from lms.balances.main import SERVICE
@@ -22,8 +23,6 @@ from lms.kernel.event import Envelope, ForeignEvent
 from lms.kernel.execution import Executor, UnitOfWork
 from lms.kernel.http import create_app
 from lms.kernel.ids import new_id
-from lms.kernel.keyring import DDL
-from lms.kernel.migrations import migrate
 from lms.kernel.projection import write_views
 from lms.kernel.service import Runtime
 
@@ -133,16 +132,7 @@ def full_days(dates: tuple[str, ...]) -> tuple[Day, ...]:
 
 @pytest.fixture(scope="session")
 async def _migrated(database_url: Callable[[str], str]) -> str:
-    url = database_url("balances")
-    engine = create_engine(make_url(url).set(drivername="mysql+pymysql"))
-    with engine.begin() as connection:
-        connection.execute(text("CREATE DATABASE IF NOT EXISTS keyring"))
-        if connection.scalar(text("SHOW TABLES FROM keyring LIKE 'data_keys'")) is None:
-            connection.execute(text(DDL))
-    engine.dispose()
-    assert SERVICE.migrations is not None
-    migrate(SERVICE.migrations, url)
-    return url
+    return migrated(SERVICE, database_url("balances"))
 
 
 @pytest.fixture

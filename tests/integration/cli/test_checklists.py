@@ -7,7 +7,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -17,6 +17,7 @@ import httpx
 import pytest
 import yaml
 from tests.certificates import write_certificate
+from tests.waiting import eventually
 from typer.testing import CliRunner
 
 from lms.cli.catalogue import KINDS, Catalogue, Manifest, Stored, stamp_of
@@ -108,13 +109,6 @@ def _answers(probe: str) -> bool:
         return False
 
 
-def eventually(look: Callable[[], bool], what: str) -> None:
-    until = time.monotonic() + STARTING
-    while not look():
-        assert time.monotonic() < until, what
-        time.sleep(0.1)
-
-
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looks]:
     """Prometheus that scrapes itself and Alertmanager, with the rules of `deploy/`; one further target is away."""
@@ -149,8 +143,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looks]:
         for command, address in commands:
             stack.enter_context(running(command, f"http://{address}/-/ready", folder / f"{address}.log"))
         looks = Looks(prometheus=f"http://{prometheus}", alertmanager=f"http://{alertmanager}")
-        eventually(lambda: bool(replace(looks).firing), "the watchdog does not come to Alertmanager")
-        eventually(lambda: len(replace(looks).states) == 1, "the target of the job lms was not looked at")
+        eventually(lambda: bool(replace(looks).firing), "the watchdog does not come to Alertmanager", STARTING)
+        eventually(lambda: len(replace(looks).states) == 1, "the target of the job lms was not looked at", STARTING)
         yield looks
 
 

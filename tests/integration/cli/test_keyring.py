@@ -8,11 +8,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import httpx
 import pymysql
@@ -20,6 +19,8 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
+from tests.schemas import with_keyring
+from tests.waiting import eventually
 
 from lms.cli.home import Home
 from lms.cli.keyring import Access, Refused, rotate, status
@@ -32,6 +33,8 @@ from lms.kernel.key_holders import fingerprint, tell
 from lms.kernel.keyring import DDL, Keyring, Survey
 from lms.kernel.schema import log, metadata
 
+PATIENCE = 90.0
+
 OLD = "q8Zr1Vx0Lk7WmT5pYc3NhJ9dFb2GsKaUeRwXo6iQ"
 NEW = "Hd6Jf1GsXc0UeZx8Qv3Lm5Tn7Rk2Wp9Yb4Ao1iPz"
 OTHER = "m4NcV8sXz1LqKj7HgF3dPoIuYtRe9WaQ5b2Tn0Mv"
@@ -43,17 +46,9 @@ PROGRAMS = {**{name: name for name in SCHEMAS}, "directory-2": "directory"}
 
 @pytest.fixture
 async def elsewhere(database_url: Callable[[str], str], redis_url: str) -> AsyncIterator[Callable[..., Access]]:
-    url = database_url("keyring_command")
-    engine = create_engine(make_url(url).set(drivername="mysql+pymysql"))
-    with engine.begin() as connection:
-        connection.execute(text("CREATE DATABASE IF NOT EXISTS keyring"))
-        if connection.scalar(text("SHOW TABLES FROM keyring LIKE 'data_keys'")) is None:
-            connection.execute(text(DDL))
-        connection.execute(text("DELETE FROM keyring.data_keys"))
+    url = with_keyring(database_url("keyring_command"), emptied=True)
     yield lambda **keys: Access(url, redis_url, keys)
-    with engine.begin() as connection:
-        connection.execute(text("DELETE FROM keyring.data_keys"))
-    engine.dispose()
+    with_keyring(url, emptied=True)
 
 
 async def people(access: Access, key: str, count: int) -> list[str]:
@@ -225,7 +220,7 @@ def start_system(home: Home, supervisor: Supervisor) -> None:
     supervisor.start([*servers, *programs])
     for program in servers:
         supervisor.start_program(program.name)
-    until(lambda: answers(mysql) and asyncio.run(redis.ready()), "the servers did not start")
+    eventually(lambda: answers(mysql) and asyncio.run(redis.ready()), "the servers did not start", PATIENCE)
     engine = create_engine(make_url(mysql.url("lms_migrator", "lms_directory")).set(drivername="mysql+pymysql"))
     metadata.create_all(engine)
     with engine.begin() as connection:
@@ -234,7 +229,7 @@ def start_system(home: Home, supervisor: Supervisor) -> None:
     engine.dispose()
     for name in PROGRAMS:
         supervisor.start_program(name)
-    until(lambda: all(is_ready(home, program) for program in PROGRAMS), "the services did not start")
+    eventually(lambda: all(is_ready(home, program) for program in PROGRAMS), "the services did not start", PATIENCE)
 
 
 def answers(server: MySQLServer) -> bool:
@@ -251,14 +246,6 @@ def is_ready(home: Home, program: str) -> bool:
         return False
 
 
-def until(look: Callable[[], Any], what: str, seconds: float = 90.0) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < end, what
-        time.sleep(0.05)
-    return found
-
-
 class Users:
     """Have every process open everything that any process has sealed, all the time, and new people join."""
 
@@ -273,7 +260,7 @@ class Users:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        until(lambda: self.opened > len(PROGRAMS), "nothing was opened")
+        eventually(lambda: self.opened > len(PROGRAMS), "nothing was opened", PATIENCE)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -311,12 +298,12 @@ def test_a_running_system_is_rotated_without_a_failure_also_when_that_is_interru
 
     with Users(home) as users:
         first = subprocess.Popen([sys.executable, "-m", "lms.cli.main", *command])
-        until(promoted, "it did not come so far")
+        eventually(promoted, "it did not come so far", PATIENCE)
         first.send_signal(signal.SIGKILL)
         first.wait()
         done = lms(*command)
         sealed = len(users.sealed)
-        until(lambda: len(users.sealed) > sealed + 2, "nobody joins afterwards")
+        eventually(lambda: len(users.sealed) > sealed + 2, "nobody joins afterwards", PATIENCE)
     assert done.returncode == 0, done.stderr
     assert users.failures == []
     assert int(done.stdout.split(" ", maxsplit=1)[0]) > 0

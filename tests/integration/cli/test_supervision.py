@@ -6,15 +6,14 @@ import os
 import signal
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
 import pymysql
 import pytest
+from tests.waiting import eventually
 
 from lms.cli.home import Home, any_free_port
 from lms.cli.servers import MySQLServer
@@ -27,6 +26,8 @@ STUBBORN = (
     "-c",
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('at work', flush=True); time.sleep(600)",
 )
+
+PATIENCE = 60.0
 TALKER = (sys.executable, "-c", "import time; print((('x' * 79) + '\\n') * 700_000, flush=True); time.sleep(600)")
 
 
@@ -42,14 +43,6 @@ def supervisor(home: Home) -> Iterator[Supervisor]:
     found = Supervisor(home)
     yield found
     found.shut_down()
-
-
-def until(look: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < end, what
-        time.sleep(0.05)
-    return found
 
 
 def pid_of(supervisor: Supervisor, name: str) -> int:
@@ -85,7 +78,7 @@ def test_a_process_that_does_not_end_is_killed_after_five_seconds(supervisor: Su
     for name in ("stubborn", "sleeper"):
         supervisor.start_program(name)
     log = supervisor.logs / "stubborn.log"
-    until(lambda: log.exists() and "at work" in log.read_text(), "it did not start")
+    eventually(lambda: log.exists() and "at work" in log.read_text(), "it did not start", PATIENCE)
     stubborn = psutil.Process(pid_of(supervisor, "stubborn"))
     supervisor.stop_programs(["stubborn", "sleeper", "nobody"])
     assert not stubborn.is_running()
@@ -95,7 +88,7 @@ def test_a_process_that_does_not_end_is_killed_after_five_seconds(supervisor: Su
 def test_logs_are_rotated_before_they_fill_the_disk(supervisor: Supervisor) -> None:
     supervisor.start([Program("talker", TALKER, 100)])
     supervisor.start_program("talker")
-    until(lambda: len(list(supervisor.logs.glob("talker.log*"))) == 4, "the log was not rotated")
+    eventually(lambda: len(list(supervisor.logs.glob("talker.log*"))) == 4, "the log was not rotated", PATIENCE)
     supervisor.stop_program("talker")
     assert sum(file.stat().st_size for file in supervisor.logs.glob("talker.log*")) < 4 * 10.5 * 1024**2
 
@@ -124,12 +117,16 @@ def test_a_service_that_has_grown_past_its_limit_stops_in_order_and_begins_anew(
         except httpx.TransportError:
             return False
 
-    until(ready, "the service did not start")
+    eventually(ready, "the service did not start", PATIENCE)
     before = psutil.Process(pid_of(supervisor, "growing"))
     assert before.memory_info().rss < 400 * 1024**2
     httpx.post(f"http://127.0.0.1:{port}/grow", params={"megabytes": 500}, timeout=30).raise_for_status()
-    until(lambda: not before.is_running() or before.status() == psutil.STATUS_ZOMBIE, "the service was not stopped")
-    until(ready, "the service did not begin anew")
+    eventually(
+        lambda: not before.is_running() or before.status() == psutil.STATUS_ZOMBIE,
+        "the service was not stopped",
+        PATIENCE,
+    )
+    eventually(ready, "the service did not begin anew", PATIENCE)
     assert pid_of(supervisor, "growing") != before.pid
     said = [json.loads(line)["message"] for line in (supervisor.logs / "growing.log").read_text().splitlines()]
     assert said[:4] == [

@@ -3,8 +3,7 @@
 import re
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from tests.certificates import write_certificate
+from tests.waiting import eventually
 
 from lms.cli.database_server import DatabaseServer, ServerFailed
 from lms.cli.home import Home
@@ -61,13 +61,6 @@ def audited() -> Iterator[tuple[MySQLServer, DatabaseServer]]:
 
 
 Audited = tuple[MySQLServer, DatabaseServer]
-
-
-def eventually(look: Callable[[], bool], what: str) -> None:
-    until = time.monotonic() + 30
-    while not look():
-        assert time.monotonic() < until, what
-        time.sleep(0.05)
 
 
 def sign_in(process: MySQLServer, user: str, password: str) -> None:

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from sqlalchemy import create_engine, select, text, update
 from sqlalchemy.engine import make_url
+from tests.schemas import migrated
 
 from lms.cli.home import any_free_port
 from lms.cli.mailsink import MailSink
@@ -22,8 +23,6 @@ from lms.kernel.event import Envelope, ForeignEvent
 from lms.kernel.execution import Executor, UnitOfWork
 from lms.kernel.http import create_app
 from lms.kernel.ids import new_id
-from lms.kernel.keyring import DDL
-from lms.kernel.migrations import migrate
 from lms.kernel.projection import write_views
 from lms.kernel.service import Runtime
 from lms.kernel.settings import load
@@ -190,18 +189,6 @@ async def _react(reaction: Reaction, fact: ForeignEvent, envelope: Envelope, uow
     await reaction(uow, fact, envelope)
 
 
-def prepared(url: str) -> None:
-    """Bring a schema up to date, and have a keyring beside it."""
-    engine = create_engine(make_url(url).set(drivername="mysql+pymysql"))
-    with engine.begin() as connection:
-        connection.execute(text("CREATE DATABASE IF NOT EXISTS keyring"))
-        if connection.scalar(text("SHOW TABLES FROM keyring LIKE 'data_keys'")) is None:
-            connection.execute(text(DDL))
-    engine.dispose()
-    assert SERVICE.migrations is not None
-    migrate(SERVICE.migrations, url)
-
-
 def environment(url: str, redis_url: str, kafka: str, smtp_port: int, **more: str) -> dict[str, str]:
     """The variables of the service."""
     return {
@@ -229,9 +216,7 @@ def settings_of(variables: dict[str, str]) -> Settings:
 
 @pytest.fixture(scope="session")
 def _migrated(database_url: Callable[[str], str]) -> str:
-    url = database_url("notifications")
-    prepared(url)
-    return url
+    return migrated(SERVICE, database_url("notifications"))
 
 
 @pytest.fixture

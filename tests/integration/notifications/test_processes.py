@@ -19,9 +19,9 @@ from tests.integration.notifications.conftest import (
     case_opened,
     environment,
     leave_confirmed,
-    prepared,
 )
 from tests.integration.notifications.processes import service, streams_name
+from tests.schemas import migrated
 
 from lms.cli.home import any_free_port
 from lms.cli.mailsink import MailSink
@@ -33,6 +33,7 @@ from lms.kernel.kafka import Message, Producer, declare
 from lms.kernel.keyring import Keyring
 from lms.kernel.schema import consumer_offsets
 from lms.notifications import store
+from lms.notifications.main import SERVICE
 from lms.notifications.streams import topic_of
 from lms.notifications.upstream import (
     APPROVALS,
@@ -134,8 +135,7 @@ async def world(
     tmp_path: Path,
 ) -> AsyncIterator[World]:
     suffix = new_id()[-8:]
-    url = database_url(f"notifications_{suffix}")
-    prepared(url)
+    url = migrated(SERVICE, database_url(f"notifications_{suffix}"))
     streams_topic = topic_of(streams_name(suffix))
     topics = [*service(suffix).topics(), streams_topic]
     await declare(kafka_bootstrap, [replace(one, partitions=3) for one in topics if one != streams_topic])

@@ -23,6 +23,7 @@ from tests.load.people import People
 
 from lms.cli.servers import KAFKA_VERSION
 from lms.cli.system import SERVICES, System
+from lms.kernel.garbage import collect_seldom
 
 READY_SECONDS = 30.0
 _PARTS = ("up", "append", "project", "rebuild", "gateway", "pace", "users", "memory", "service", "growth")
@@ -79,6 +80,7 @@ def main() -> None:
         parts, effort = frozenset({"users"}), Effort(stages=users.GUIDE)
     elif chosen.tiny:
         parts, effort = parts - {"up"}, TINY
+    collect_seldom()  # as each process of a service does
     folder = Path(tempfile.mkdtemp(prefix="lms-bench-"))
     folder.chmod(0o711)
     bench = _Bench(folder, parts, effort)

@@ -350,11 +350,22 @@ class _Generations:
                 return
 
     async def _fill(self) -> None:
-        """Write what lies before the mark, in batches."""
-        async for facts in self._source.read():
-            await self._write({view: self._condensed(view, facts) for view in self._projections})
-            self.facts += len(facts)
-            self._tell(Progress(self._names, "filling", self._source.done, self._source.total))
+        """Write what lies before the mark, in batches; while the database writes one, the next one is read."""
+        writing: asyncio.Task[None] | None = None
+        try:
+            async for facts in self._source.read():
+                changes = {view: self._condensed(view, facts) for view in self._projections}
+                if writing is not None:
+                    await writing
+                writing = asyncio.create_task(self._write(changes))
+                self.facts += len(facts)
+                self._tell(Progress(self._names, "filling", self._source.done, self._source.total))
+            if writing is not None:
+                await writing
+        finally:
+            if writing is not None and not writing.done():
+                writing.cancel()
+                await asyncio.gather(writing, return_exceptions=True)
 
     def _condensed(self, view: type[Projection], facts: Facts) -> list[Write]:
         for write in writes_of(view, facts):

@@ -42,6 +42,7 @@ from lms.kernel.errors import DomainError
 from lms.kernel.event import Codec, Event, UnknownEventType, Upcaster
 from lms.kernel.eventstore import EventStore
 from lms.kernel.execution import Executor
+from lms.kernel.garbage import collect_seldom
 from lms.kernel.hints import give
 from lms.kernel.http import create_app, purge_idempotency
 from lms.kernel.ids import new_id
@@ -532,6 +533,7 @@ def run(service: Service, arguments: Sequence[str] | None = None) -> None:
         environment=settings.environment,
         stream=sys.stderr if reports else None,
     )
+    collect_seldom()
     if reports:
         if not isinstance(settings, KernelSettings):
             sys.exit(f"{service.name} has no views: it keeps nothing.")

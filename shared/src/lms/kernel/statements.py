@@ -14,9 +14,11 @@ changes with their arguments there is Core; and on another driver than aiomysql 
 
 import collections
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime
 from typing import Any, NamedTuple, NoReturn
 
 import aiomysql
+from pymysql.constants.SERVER_STATUS import SERVER_STATUS_NO_BACKSLASH_ESCAPES as _NO_BACKSLASH_ESCAPES
 from pymysql.err import MySQLError
 from sqlalchemy import Executable, Insert, SelectBase
 from sqlalchemy.dialects.mysql.aiomysql import dialect as aiomysql_dialect
@@ -144,8 +146,28 @@ class Statement:
             values = value if name in self._expanding else (value,)
             if (processor := self._binding.get(name)) is not None:
                 values = map(processor, values)
-            escaped[name] = ", ".join(map(raw.escape, values)) or "NULL"
+            escaped[name] = ", ".join([_literal(raw, one) for one in values]) or "NULL"
         return escaped
+
+
+def _literal(raw: Any, value: Any) -> str:
+    """Return a value as SQL, as the driver writes it; in a third of its time for what most columns hold.
+
+    In a text within single quotes only those and the backslash have a meaning (MySQL's manual, "String Literals"), so
+    that the driver's other replacements can be left out. The connection's character set is UTF-8, none of whose
+    characters contains either byte.
+    """
+    kind: type[Any] = type(value)
+    if kind is str and not raw.server_status & _NO_BACKSLASH_ESCAPES:
+        text: str = value
+        return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    if kind is int:
+        return str(value)
+    if kind is datetime:
+        return f"'{value.replace(tzinfo=None).isoformat(' ')}'"
+    if kind is date:
+        return f"'{value.isoformat()}'"
+    return str(raw.escape(value))
 
 
 async def together(connection: AsyncConnection, *calls: Call) -> list[Result]:

@@ -55,7 +55,7 @@ def a_thing(thing: str, **values: Any) -> dict[str, Any]:
 EVERYTHING = a_thing(
     "all",
     count=-7,
-    said='it\'s 100 % \\ "quoted"; %(thing)s VALUES (1) ON DUPLICATE KEY UPDATE 🙂',
+    said='it\'s 100 % \\ "quoted"; %(thing)s VALUES (1) ON DUPLICATE KEY UPDATE 🙂 \0\n\r\t\x1a\\',
     open=True,
     day=date(2026, 2, 28),
     at=datetime(2026, 2, 28, 23, 59, 59, 999999),  # noqa: DTZ001  # as a column without a zone holds it

@@ -100,6 +100,10 @@ class Database:
     authority for the URL's host. Connections are checked before use, so that a restarted server costs no failed
     request: by what the server has said since (a closed socket), and by a round trip only after IDLE_SECONDS. A
     cancelled task closes its connection instead of returning it half-used.
+
+    Who waits for a connection is served before those who ask later, and gets sqlalchemy.exc.TimeoutError after
+    `pool_timeout` seconds. (SQLAlchemy's own pool gives a connection to whoever asks at the right moment, so that under
+    load one request waits for seconds while others do not wait at all.)
     """
 
     def __init__(
@@ -113,7 +117,6 @@ class Database:
             parsed.update_query_dict({"charset": "utf8mb4"}),
             pool_size=pool_size,
             max_overflow=0,
-            pool_timeout=pool_timeout,
             pool_recycle=1800,
             pool_reset_on_return=None,  # `transaction` has ended it, or the connection is invalid
             hide_parameters=True,
@@ -124,6 +127,8 @@ class Database:
                 **tls,
             },
         )
+        self._size, self._patience = pool_size, pool_timeout
+        self._turns = asyncio.Semaphore(pool_size)
         if tls:
             event.listen(self.engine.sync_engine, "connect", _require_tls)
         event.listen(self.engine.sync_engine, "checkin", _note_idle)
@@ -140,25 +145,41 @@ class Database:
 
         The commit is shielded from cancellation; a connection whose task was cancelled is invalidated.
         """
-        asked = time.perf_counter()
-        connection = await self.engine.connect()
-        DB_CONNECTION_WAIT.observe(time.perf_counter() - asked)
-        sync: Any = connection.sync_connection
-        try:
-            sync.begin()  # says so to SQLAlchemy alone: MySQL begins with the first statement
-            yield connection
-            await asyncio.shield(connection.commit())
-        except BaseException as error:
+        async with self._turn():
+            connection = await self.engine.connect()
+            sync: Any = connection.sync_connection
             try:
-                if isinstance(error, asyncio.CancelledError):
-                    await asyncio.shield(connection.invalidate())
-                elif not connection.invalidated:
-                    with contextlib.suppress(DBAPIError):  # a lost connection has rolled back by itself
-                        await asyncio.shield(connection.rollback())
-            finally:
-                await asyncio.shield(connection.close())
-            raise
-        sync.close()  # nothing is under way, so that this only puts the connection back
+                sync.begin()  # says so to SQLAlchemy alone: MySQL begins with the first statement
+                yield connection
+                await asyncio.shield(connection.commit())
+            except BaseException as error:
+                try:
+                    if isinstance(error, asyncio.CancelledError):
+                        await asyncio.shield(connection.invalidate())
+                    elif not connection.invalidated:
+                        with contextlib.suppress(DBAPIError):  # a lost connection has rolled back by itself
+                            await asyncio.shield(connection.rollback())
+                finally:
+                    await asyncio.shield(connection.close())
+                raise
+            sync.close()  # nothing is under way, so that this only puts the connection back
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait until one of the connections is free, first come first served."""
+        asked = time.perf_counter()
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise PoolTimeout(
+                f"All {self._size} connections to {self.schema} were in use for {self._patience} s."
+            ) from None
+        DB_CONNECTION_WAIT.observe(time.perf_counter() - asked)
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -169,14 +190,14 @@ class Database:
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncConnection]:
         """Open a connection on which every query sees the moment of the first one."""
-        async with self.engine.connect() as connection:
+        async with self._turn(), self.engine.connect() as connection:
             await connection.execution_options(isolation_level="REPEATABLE READ")
             yield connection
             await connection.rollback()
 
     async def ping(self) -> None:
         """Run one trivial query; raises what the driver raises when the database is away."""
-        async with self.engine.connect() as connection:
+        async with self._turn(), self.engine.connect() as connection:
             await connection.execute(text("SELECT 1"))
 
     async def close(self) -> None:

@@ -1,9 +1,10 @@
-"""The pool: connections that the server has closed meanwhile are replaced before anybody notices."""
+"""The pool: connections are given out in turn; those that the server has closed are replaced before anybody notices."""
 
 import asyncio
 
 import pytest
 from sqlalchemy import func, select, text
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel import database as databases
@@ -54,6 +55,34 @@ async def test_a_transaction_costs_no_round_trip_beside_its_statements_and_its_e
         after = await _questions(connection)
     assert after - before == 2, "the end of the first transaction, and the question itself"
     await single.close()
+
+
+async def test_whoever_waits_for_a_connection_gets_it_before_those_who_ask_later(single: Database) -> None:
+    served: list[str] = []
+
+    async def use(who: str) -> None:
+        async with single.transaction() as connection:
+            await connection.execute(text("SELECT 1"))
+            served.append(who)
+
+    async def use_again_and_again(who: str) -> None:
+        for _ in range(20):
+            await use(who)
+
+    await _number(single)  # the connection is there
+    await asyncio.gather(use_again_and_again("busy"), use("patient"), use("late"))
+    assert served[:4] == ["busy", "patient", "late", "busy"]
+    await single.close()
+
+
+async def test_who_waited_too_long_is_told_what_is_short(database: Database) -> None:
+    url = database.url.render_as_string(hide_password=False)
+    hurried = Database(url, pool_size=1, pool_timeout=0.05)
+    async with hurried.transaction():
+        with pytest.raises(PoolTimeout, match=r"1 connections to \S+ were in use for 0\.05 s"):
+            await _number(hurried)
+    assert await _number(hurried) > 0, "the connection is free again"
+    await hurried.close()
 
 
 async def _questions(connection: AsyncConnection) -> int:

@@ -29,7 +29,7 @@ from tests.load.measure import (
     ratio,
 )
 from tests.load.people import People
-from tests.load.wrk import CONNECTIONS, Prepared, Unanswered, hammer
+from tests.load.wrk import CONNECTIONS, Prepared, hammer
 
 from lms.cli.home import any_free_port
 from lms.cli.system import System
@@ -214,12 +214,12 @@ async def _a_balance(door: Door, url: str) -> bytes:
 # At a steady pace -----------------------------------------------------------------------------------------------------
 
 
-async def at_a_pace(door: Door, *, seconds: float, per_second: int = 100) -> Section:
+async def at_a_pace(door: Door, per_second: int, *, seconds: float) -> Section:
     """Measure how long facts take to the views of others, at so many commands a second."""
     seen = _Seen(door)
     posting = asyncio.create_task(_paced(door, per_second, seconds))
     watching = asyncio.create_task(seen.watch())
-    answered = await posting
+    answered, refused = await posting
     await door.drain()
     await asyncio.sleep(10 * LOOKS_SECONDS)
     watching.cancel()
@@ -239,15 +239,20 @@ async def at_a_pace(door: Door, *, seconds: float, per_second: int = 100) -> Sec
             Figure("commit to the approver's inbox, p99", percentile(inbox, 0.99) * 1e3, "ms", ceiling(300)),
             Figure("answer to the POST, p50", percentile(answers, 0.50) * 1e3, "ms"),
             Figure("answer to the POST, p99", percentile(answers, 0.99) * 1e3, "ms"),
+            Figure("refused", len(refused), "", ceiling(0), "; ".join(sorted(set(refused)))),
         ),
     )
 
 
-async def _paced(door: Door, per_second: int, seconds: float) -> dict[str, float]:
-    """Send requests at their times, whether answers come or not; return how long the answer to each took, by its id."""
+async def _paced(door: Door, per_second: int, seconds: float) -> tuple[dict[str, float], list[str]]:
+    """Send requests at their times, whether answers come or not.
+
+    Returns how long the answer to each took, in seconds, by the request's id, and the codes of those that were refused.
+    """
     prepared = door.people.ahead(int(per_second * seconds))
     door.people.sent(len(prepared))
     taken: dict[str, float] = {}
+    refused: list[str] = []
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(door.system.url, connector=connector) as session:
 
@@ -257,17 +262,18 @@ async def _paced(door: Door, per_second: int, seconds: float) -> dict[str, float
             }  # fmt: skip
             began = time.perf_counter()
             async with session.post("/api/v1/leave-requests", data=one.body, headers=headers) as answer:
-                content = await answer.read()
-                if answer.status != 201:  # created
-                    raise Unanswered(f"{answer.status}: {content!r}")
-            taken[orjson.loads(content)["id"]] = time.perf_counter() - began
+                content = orjson.loads(await answer.read())
+            if answer.status == 201:  # created
+                taken[content["id"]] = time.perf_counter() - began
+            else:
+                refused.append(f"{answer.status} {content['code']}")
 
         began = time.perf_counter()
         async with asyncio.TaskGroup() as group:
             for number, one in enumerate(prepared):
                 await asyncio.sleep(max(0.0, began + number / per_second - time.perf_counter()))
                 group.create_task(send(one))
-    return taken
+    return taken, refused
 
 
 class _Seen:

@@ -24,7 +24,7 @@ def page(
     machine: Mapping[str, str], sections: Sequence[Section], improvements: str, company: str, seconds: float
 ) -> str:
     """Return the whole page."""
-    failed = [figure.name for section in sections for figure in section.figures if not figure.holds]
+    failed = [f"{one.title}: {figure.name}" for one in sections for figure in one.figures if not figure.holds]
     verdict = "All floors and ceilings hold." if not failed else f"**Not held: {'; '.join(failed)}.**"
     facts = "\n".join(f"| {name} | {value} |" for name, value in machine.items())
     parts = [

@@ -14,6 +14,7 @@ TITLES = [
     "Rebuild",
     "Through the gateway, all consumers running",
     "From the commit to the views of others, at 100 commands/s",
+    "From the commit to the views of others, at 20 commands/s",
     "Up to 5 users",
     "Memory",
     "A command at the service",

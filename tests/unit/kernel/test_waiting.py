@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from lms.kernel.waiting import at_most
+from lms.kernel import waiting
+from lms.kernel.waiting import at_most, cancelled
 
 
 async def test_it_ends_with_the_work() -> None:
@@ -36,3 +37,29 @@ async def test_a_cancellation_that_meets_the_end_of_the_work_is_heard() -> None:
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def test_a_task_that_swallows_a_cancellation_is_cancelled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "AGAIN_SECONDS", 0.01)
+    swallowed = 0
+
+    async def stubborn() -> None:
+        nonlocal swallowed
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                swallowed += 1
+                if swallowed == 3:
+                    raise
+
+    async def failing() -> None:
+        raise ValueError("broken")
+
+    loop = asyncio.get_running_loop()
+    tasks = {loop.create_task(stubborn()), loop.create_task(failing())}
+    await asyncio.sleep(0)
+    async with asyncio.timeout(10.0):
+        await cancelled(tasks)
+    assert swallowed == 3
+    assert all(one.done() for one in tasks)

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from lms.kernel.errors import ClockUnavailable
 from lms.kernel.metrics import CLOCK_OFFSET
+from lms.kernel.waiting import cancelled
 
 OFFSET_KEY = "lms:clock:offset"
 CHANNEL = "lms:clock:offset"
@@ -65,9 +66,7 @@ class BusinessClock:
     async def stop(self) -> None:
         """Stop following the offset."""
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await cancelled([self._task])
             self._task = None
 
     async def set_offset(self, offset: timedelta) -> None:

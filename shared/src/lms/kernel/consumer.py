@@ -72,7 +72,7 @@ from lms.kernel.settings import KernelSettings
 from lms.kernel.statements import Statement, together
 from lms.kernel.tracing import current_traceparent, exporting, record, span
 from lms.kernel.versions import Seen, Verdict, judge
-from lms.kernel.waiting import at_most
+from lms.kernel.waiting import at_most, cancelled
 
 T = TypeVar("T")
 Model = type[Event] | type[ForeignEvent]
@@ -279,8 +279,7 @@ class ConsumerRunner:
                     pause = 0.2 if time.monotonic() - started > 30 else min(pause * 2, 5.0)  # noqa: PLR2004
                     await self._interruptible(pause)
         finally:
-            draining.cancel()
-            await asyncio.gather(draining, return_exceptions=True)
+            await cancelled([draining])
             self._finished.set()
 
     async def stop(self) -> None:
@@ -336,8 +335,7 @@ class ConsumerRunner:
                 else:
                     self._watch(client)
         finally:
-            advice.cancel()
-            await asyncio.gather(advice, return_exceptions=True)
+            await cancelled([advice])
             await end(client)  # where the group forms anew that is finished in the background
 
     async def assigned(self, client: AIOKafkaConsumer, partitions: Iterable[TopicPartition]) -> None:

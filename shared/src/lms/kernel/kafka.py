@@ -21,6 +21,8 @@ from aiokafka.conn import create_conn
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from aiokafka.helpers import create_ssl_context
 
+from lms.kernel.waiting import cancelled
+
 PARTITIONS = 24
 """Of every topic of facts, for ever: the partition of a key must never change."""
 
@@ -413,10 +415,7 @@ async def _cut(client: Client) -> None:
         await client.client.close()
         return
     if isinstance(client, AIOKafkaConsumer) and client._fetcher is not None:  # noqa: SLF001
-        fetches = client._fetcher._pending_tasks  # noqa: SLF001
-        for fetch in fetches:
-            fetch.cancel()
-        await asyncio.gather(*fetches, return_exceptions=True)
+        await cancelled(client._fetcher._pending_tasks)  # noqa: SLF001
     await client._client.close()  # noqa: SLF001
 
 

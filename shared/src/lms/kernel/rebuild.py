@@ -78,6 +78,7 @@ from lms.kernel.schema import (
     view_generations,
 )
 from lms.kernel.versions import Seen, Verdict, judge_position
+from lms.kernel.waiting import cancelled
 
 BATCH = 5_000
 """Facts that are written in one transaction."""
@@ -363,9 +364,8 @@ class _Generations:
             if writing is not None:
                 await writing
         finally:
-            if writing is not None and not writing.done():
-                writing.cancel()
-                await asyncio.gather(writing, return_exceptions=True)
+            if writing is not None:
+                await cancelled([writing])
 
     def _condensed(self, view: type[Projection], facts: Facts) -> list[Write]:
         for write in writes_of(view, facts):

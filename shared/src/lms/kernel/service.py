@@ -70,7 +70,7 @@ from lms.kernel.settings import BadSettings, KernelSettings, ProcessSettings, lo
 from lms.kernel.tracing import BadTracing, shut_down
 from lms.kernel.tracing import configure as configure_tracing
 from lms.kernel.verify import Invariant, keep, keep_only, verification_is_due, verify
-from lms.kernel.waiting import at_most
+from lms.kernel.waiting import at_most, cancelled
 from lms.kernel.watchdog import end_within, memory_limit, watch_memory
 
 _log = structlog.get_logger(__name__)
@@ -198,9 +198,7 @@ class Process:
         self.ready = False
         if self.service.on_stop is not None:
             await _close(self.service.on_stop(self))
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancelled(self._tasks)
         await _close(self.clock.stop(), self.redis.aclose())
 
     async def _on_start(self, action: "Callable[[Any], Awaitable[None]]") -> None:

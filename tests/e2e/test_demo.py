@@ -78,15 +78,8 @@ def plan() -> tuple[DemoCompany, list[Turn]]:
 def _requests(company: Company, loaded: dict[str, Any]) -> list[Any]:
     """Return every request of the demo company's people."""
     ids = {one for key, line in loaded.items() if key.startswith("turn.") for one in line["joined"].values()}
-    found: list[Any] = []
     auditor = company.hire(roles=("employee", "auditor"))
-    cursor = ""
-    while True:
-        page = company.do("GET", f"/leave-requests?limit=200{cursor}", auditor)
-        found += [one for one in page["items"] if one["employee_id"] in ids]
-        if page["next_cursor"] is None:
-            return found
-        cursor = f"&cursor={page['next_cursor']}"
+    return [one for one in company.every("/leave-requests", auditor) if one["employee_id"] in ids]
 
 
 @pytest.mark.timeout(1200)

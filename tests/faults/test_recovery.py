@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -35,7 +35,6 @@ from tests.faults.load import DAYS, Load
 from lms.cli.home import Home
 from lms.cli.packing import make_identity
 from lms.cli.servers import KafkaServer
-from lms.cli.supervision import Supervisor
 from lms.cli.system import System
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -48,6 +47,7 @@ class Site:
     folder: Path
     environment: dict[str, str]
     asked: list[tuple[str, float, float]] = field(default_factory=list)
+    _companies: ExitStack = field(default_factory=ExitStack)
 
     def lms(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "lms.cli.main", *arguments, "--home", str(self.folder)]
@@ -62,16 +62,22 @@ class Site:
         return json.loads(done.stdout) if "--json" in arguments else None
 
     def company(self) -> Company:
+        """Sign in anew, at the address that the system has now; whoever was signed in before is done."""
+        self.leave()
         home = Home.at(self.folder, attached=True)
         company = Company.at(f"http://127.0.0.1:{home.port('public')}", home.secret("loader"))
+        self._companies.callback(company.client.close)
         company.redis_url = f"redis://:{home.secret('redis')}@127.0.0.1:{home.port('redis')}/0"
         return company
 
+    def leave(self) -> None:
+        """Close what `company` opened."""
+        self._companies.close()
+
     def kill(self) -> None:
         """End every process of the system at once."""
-        supervisor = Supervisor(Home.at(self.folder, attached=True))
-        pid = int((supervisor._home.run / "supervisord.pid").read_text())
-        processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        supervisord = psutil.Process(int((Home.at(self.folder, attached=True).run / "supervisord.pid").read_text()))
+        processes = [supervisord, *supervisord.children(recursive=True)]
         for one in processes:
             one.send_signal(signal.SIGKILL)
         psutil.wait_procs(processes, 10)
@@ -121,6 +127,7 @@ def site(storage: dict[str, str]) -> Iterator[Site]:
             pool.submit(asyncio.run, System(site.folder, environment="test").up()).result()
         yield site
     finally:
+        site.leave()
         System(site.folder).down()
         if not os.environ.get("LMS_TEST_KEEP"):
             shutil.rmtree(folder, ignore_errors=True)
@@ -137,6 +144,7 @@ class Erasure:
     """Somebody who has left, and whose erasure waits for the second pair of eyes."""
 
     company: Company
+    hr: Employee
     admin: Employee
     gone: str
 
@@ -146,10 +154,16 @@ class Erasure:
         gone = load.employ(900)
         company.do("POST", f"/employees/{gone}/leave", body={"last_day": "2026-01-31"})
         company.do("POST", "/privacy/erasure", hr, {"employee_id": gone})
-        return cls(company, admin, gone)
+        return cls(company, hr, admin, gone)
 
     def confirm(self) -> None:
         assert self.company.do("POST", f"/privacy/erasure/{self.gone}/confirm", self.admin)["confirmed_at"]
+
+    def holds(self, company: Company) -> None:
+        """Assert that nobody can look them up, and that the log says why."""
+        assert company.call("GET", f"/employees/{self.gone}").status_code == 404, "an erased person came back"
+        again = company.call("POST", "/privacy/erasure", self.hr, {"employee_id": self.gone})
+        assert (again.status_code, again.json()["code"]) == (409, "already-erased")
 
 
 def sign_in(company: Company) -> str:
@@ -214,8 +228,7 @@ def test_everything_is_lost_and_comes_back_as_it_was_at_an_instant(site: Site) -
     (proof,) = [one for one in site.does("verify", "audit", "--json")["services"]["audit"] if one["remarks"]]
     assert "were abandoned" in proof["remarks"][0]
 
-    forgotten = company.do("GET", f"/employees/{erasure.gone}")
-    assert (forgotten["given_name"], forgotten["email"]) == (None, None), "an erased person came back"
+    erasure.holds(company)
     answer = company.call("POST", "/auth/refresh", body={"refresh_token": refresh_token})
     assert answer.status_code == 401, "a session outlived the restore"
     assert company.balances(load.people[0])["today"] == "2026-10-05", "the demo's clock did not come back"

@@ -48,7 +48,7 @@ test: install-tests ## Run all tests, with servers of their own
 	@scripts/test
 
 test-slow: install-tests ## Run the long forms of the race and fault tests too
-	@$(RUN) pytest -m slow tests
+	@scripts/test-slow
 
 check: install ## Lint, format, types, import rules, spelling
 	$(RUN) ruff check .

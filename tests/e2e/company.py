@@ -112,6 +112,17 @@ class Company:
         assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
+    def every(self, path: str, who: Employee | None = None) -> list[Any]:
+        """Return the items of a list, over all of its pages."""
+        found: list[Any] = []
+        cursor = ""
+        while True:
+            page = self.do("GET", f"{path}{'&' if '?' in path else '?'}limit=200{cursor}", who)
+            found += page["items"]
+            if page["next_cursor"] is None:
+                return found
+            cursor = f"&cursor={page['next_cursor']}"
+
     # Set-up -------------------------------------------------------------------------------------------------------
 
     def schedule(self, *weeks: list[dict[str, int]]) -> str:

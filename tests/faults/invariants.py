@@ -168,7 +168,7 @@ def agree(company: Company, people: list[Employee], leave_type: str, entitled: f
     """Assert that each person's requests of a year and its balance say the same; return how many are in which state."""
     states: Counter[str] = Counter()
     for person in people:
-        items = company.do("GET", f"/leave-requests?employee_id={person.id}&limit=200")["items"]
+        items = company.every(f"/leave-requests?employee_id={person.id}")
         assert all(one["settled"] for one in items), items
         states.update(one["status"] for one in items)
         found = company.balances(person)

@@ -29,6 +29,7 @@ class Load:
     people: list[Employee]
     leave_type: str
     answered: int = field(default=0)
+    begun: int = field(default=0)
 
     @classmethod
     def of(cls, company: Company, size: int = 12) -> "Load":
@@ -113,7 +114,9 @@ class Load:
         return str(answer.json()["id"])
 
     def run(self, requests: int = 40, threads: int = 6) -> None:
-        """Live so many requests, several at a time; raise what failed."""
+        """Live so many requests, after those of earlier runs, several at a time; raise what failed."""
+        numbers = range(self.begun, self.begun + requests)
+        self.begun += requests
         with ThreadPoolExecutor(threads) as pool:
-            for done in [pool.submit(self.life_of, number) for number in range(requests)]:
+            for done in [pool.submit(self.life_of, number) for number in numbers]:
                 done.result()

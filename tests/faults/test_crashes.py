@@ -63,26 +63,36 @@ async def alone(system: System) -> AsyncIterator[Callable[[str, str], object]]:
 
 
 @pytest.mark.parametrize(
-    ("service", "failpoint"),
+    "failpoints",
     [
-        ("requests", "command.after-commit=kill@5"),
-        pytest.param("requests", "relay.after-publish=kill@4", marks=pytest.mark.slow),
-        pytest.param("requests", "consumer.before-commit=kill@6", marks=pytest.mark.slow),
-        ("balances", "consumer.in-batch=kill@6"),
-        pytest.param("balances", "relay.after-read=kill@4", marks=pytest.mark.slow),
-        ("approvals", "relay.after-publish=kill@4"),
-        pytest.param("approvals", "consumer.after-commit=kill@8", marks=pytest.mark.slow),
+        {"requests": "command.after-commit=kill@5"},
+        {"balances": "consumer.in-batch=kill@6"},
+        {"approvals": "relay.after-publish=kill@4"},
+        pytest.param({"requests": "consumer.before-commit=kill@6"}, marks=pytest.mark.slow),
+        pytest.param(
+            {
+                "requests": "relay.after-publish=kill@4",
+                "balances": "relay.after-read=kill@4",
+                "approvals": "consumer.after-commit=kill@8",
+            },
+            marks=pytest.mark.slow,
+        ),
     ],
+    ids=lambda one: ",".join(f"{service}-{failpoint}" for service, failpoint in one.items()),
 )
-async def test_a_service_killed_at_a_failpoint_loses_and_doubles_nothing(
-    system: System, company: Company, alone: Callable[..., object], tmp_path: Path, service: str, failpoint: str
+async def test_services_killed_at_failpoints_lose_and_double_nothing(
+    system: System, company: Company, alone: Callable[..., object], tmp_path: Path, failpoints: dict[str, str]
 ) -> None:
     load = await asyncio.to_thread(Load.of, company)
-    await alone(service, failpoint, tmp_path)  # type: ignore[misc]
+    folders = {service: tmp_path / service for service in failpoints}
+    for service, failpoint in failpoints.items():
+        folders[service].mkdir()
+        await alone(service, failpoint, folders[service])  # type: ignore[misc]
     await under(load)
-    fired = os.listdir(tmp_path)  # noqa: PTH208  # names are all that is asked
-    assert len(fired) == 1, f"the failpoint fired {len(fired)} times: {fired}"
-    assert fired[0].startswith(failpoint.partition("=")[0])
+    for service, failpoint in failpoints.items():
+        fired = os.listdir(folders[service])  # noqa: PTH208  # names are all that is asked
+        assert len(fired) == 1, f"the failpoint of {service} fired {len(fired)} times: {fired}"
+        assert fired[0].startswith(failpoint.partition("=")[0])
     await whole(system, load)
 
 

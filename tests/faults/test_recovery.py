@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -34,8 +34,7 @@ from tests.faults.load import DAYS, Load
 
 from lms.cli.home import Home
 from lms.cli.packing import make_identity
-from lms.cli.servers import KafkaServer
-from lms.cli.supervision import Supervisor
+from lms.cli.servers import SCHEMAS, KafkaServer
 from lms.cli.system import System
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -48,6 +47,7 @@ class Site:
     folder: Path
     environment: dict[str, str]
     asked: list[tuple[str, float, float]] = field(default_factory=list)
+    _companies: ExitStack = field(default_factory=ExitStack)
 
     def lms(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "lms.cli.main", *arguments, "--home", str(self.folder)]
@@ -61,17 +61,29 @@ class Site:
         assert done.returncode == 0, f"lms {' '.join(arguments)}:\n{done.stdout}\n{done.stderr}"
         return json.loads(done.stdout) if "--json" in arguments else None
 
+    def refuses(self, *arguments: str) -> str:
+        """Run a command that must be refused, and return why, in one line."""
+        done = self.lms(*arguments)
+        assert done.returncode == 1, done.stdout
+        return " ".join(done.stderr.split())
+
     def company(self) -> Company:
+        """Sign in anew, at the address that the system has now; whoever was signed in before is done."""
+        self.leave()
         home = Home.at(self.folder, attached=True)
         company = Company.at(f"http://127.0.0.1:{home.port('public')}", home.secret("loader"))
+        self._companies.callback(company.client.close)
         company.redis_url = f"redis://:{home.secret('redis')}@127.0.0.1:{home.port('redis')}/0"
         return company
 
+    def leave(self) -> None:
+        """Close what `company` opened."""
+        self._companies.close()
+
     def kill(self) -> None:
         """End every process of the system at once."""
-        supervisor = Supervisor(Home.at(self.folder, attached=True))
-        pid = int((supervisor._home.run / "supervisord.pid").read_text())
-        processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        supervisord = psutil.Process(int((Home.at(self.folder, attached=True).run / "supervisord.pid").read_text()))
+        processes = [supervisord, *supervisord.children(recursive=True)]
         for one in processes:
             one.send_signal(signal.SIGKILL)
         psutil.wait_procs(processes, 10)
@@ -121,15 +133,24 @@ def site(storage: dict[str, str]) -> Iterator[Site]:
             pool.submit(asyncio.run, System(site.folder, environment="test").up()).result()
         yield site
     finally:
+        site.leave()
         System(site.folder).down()
         if not os.environ.get("LMS_TEST_KEEP"):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def whole(site: Site, company: Company, load: Load) -> None:
-    """Assert that every invariant holds, the audit log's included, and that requests and balances agree."""
-    assert invariants.faults_of(site.does("verify", "--json")) == {}
+def sound(site: Site) -> dict[str, Any]:
+    """Assert that every invariant holds, the audit log's included; return what was found."""
+    found: dict[str, Any] = site.does("verify", "--json")
+    assert invariants.faults_of(found) == {}
+    return found
+
+
+def whole(site: Site, company: Company, load: Load) -> dict[str, Any]:
+    """Assert that the system is sound, and that requests and balances agree; return what was found."""
+    found = sound(site)
     invariants.agree(company, load.people, load.leave_type, DAYS * 10)
+    return found
 
 
 @dataclass
@@ -137,6 +158,7 @@ class Erasure:
     """Somebody who has left, and whose erasure waits for the second pair of eyes."""
 
     company: Company
+    hr: Employee
     admin: Employee
     gone: str
 
@@ -146,10 +168,16 @@ class Erasure:
         gone = load.employ(900)
         company.do("POST", f"/employees/{gone}/leave", body={"last_day": "2026-01-31"})
         company.do("POST", "/privacy/erasure", hr, {"employee_id": gone})
-        return cls(company, admin, gone)
+        return cls(company, hr, admin, gone)
 
     def confirm(self) -> None:
         assert self.company.do("POST", f"/privacy/erasure/{self.gone}/confirm", self.admin)["confirmed_at"]
+
+    def holds(self, company: Company) -> None:
+        """Assert that nobody can look them up, and that the log says why."""
+        assert company.call("GET", f"/employees/{self.gone}").status_code == 404, "an erased person came back"
+        again = company.call("POST", "/privacy/erasure", self.hr, {"employee_id": self.gone})
+        assert (again.status_code, again.json()["code"]) == (409, "already-erased")
 
 
 def sign_in(company: Company) -> str:
@@ -210,12 +238,11 @@ def test_everything_is_lost_and_comes_back_as_it_was_at_an_instant(site: Site) -
     assert len(sent_later) >= 15
     assert {status_of(company, one) for one in acknowledged} == {200}
     assert {status_of(company, one) for one in sent_later} == {404}
-    whole(site, company, load)
-    (proof,) = [one for one in site.does("verify", "audit", "--json")["services"]["audit"] if one["remarks"]]
+    found = whole(site, company, load)
+    (proof,) = [one for one in found["services"]["audit"] if one["remarks"]]
     assert "were abandoned" in proof["remarks"][0]
 
-    forgotten = company.do("GET", f"/employees/{erasure.gone}")
-    assert (forgotten["given_name"], forgotten["email"]) == (None, None), "an erased person came back"
+    erasure.holds(company)
     answer = company.call("POST", "/auth/refresh", body={"refresh_token": refresh_token})
     assert answer.status_code == 401, "a session outlived the restore"
     assert company.balances(load.people[0])["today"] == "2026-10-05", "the demo's clock did not come back"
@@ -233,9 +260,8 @@ def test_when_kafka_alone_is_lost_its_topics_are_made_anew(site: Site) -> None:
     shutil.rmtree(site.folder / "kafka")
     report = site.does("restore", "--topics-only", "--no-backup", "--json")
     assert report["lost"] == {}
-    assert invariants.faults_of(site.does("verify", "--json")) == {}
     live_through(site.company())
-    assert invariants.faults_of(site.does("verify", "--json")) == {}
+    sound(site)
 
 
 def test_data_is_replaced_only_when_that_was_said_and_what_would_be_lost_is_told(site: Site) -> None:
@@ -247,14 +273,13 @@ def test_data_is_replaced_only_when_that_was_said_and_what_would_be_lost_is_told
     time.sleep(1.0)
     for number in range(5):
         site.ask(load, number)
-    refused = site.lms("restore", "--to", instant.isoformat())
-    assert refused.returncode == 1
-    assert "Say --replace" in refused.stderr
-    assert "of leave.requests.v1" in refused.stderr
+    refused = site.refuses("restore", "--to", instant.isoformat())
+    assert "Say --replace" in refused
+    assert "of leave.requests.v1" in refused
     late = [one for one, _, _ in site.asked[-5:]]
     assert {status_of(company, one) for one in late} == {200}, "refusing changed something"
 
-    report = site.does("restore", "--to", instant.isoformat(), "--replace", "--json")
+    report = site.does("restore", "--to", instant.isoformat(), "--replace", "--no-backup", "--json")
     assert report["complete"]
     company = load.company = site.company()
     assert {status_of(company, one) for one in late} == {404}
@@ -293,8 +318,7 @@ def test_an_interrupted_restore_is_run_again_and_with_the_log_at_hand_nothing_ac
     ) as restoring:
         assert any("applying" in line for line in restoring.stderr or ())
         restoring.kill()
-    refused = site.lms("up", "--detach")
-    assert "was interrupted: run `lms restore` again" in refused.stderr
+    assert "was interrupted: run `lms restore` again" in site.refuses("up", "--detach")
 
     report = site.does("restore", "--binary-log", str(saved), "--json")
     assert report["complete"]
@@ -310,12 +334,11 @@ def test_the_drill_recovers_beside_the_running_system_and_loses_nothing(site: Si
     load = Load.of(company, 6)
     site.does("backup")
     load.run(24, threads=3)
-    before = site.does("verify", "--json")
     result = site.does("drill", "--json")
     assert result["sound"], result
     assert (result["facts_lost"], result["recovery_point_seconds"], result["drift"]) == (0, 0.0, 0)
     assert result["recovery_seconds"] > 0
-    assert set(result["checks"]) == set(before["services"])
+    assert set(result["checks"]) == set(SCHEMAS)
     status = site.does("status", "--json")
     assert all(one["state"] == "running" for one in status["services"].values())
 

@@ -14,8 +14,10 @@ import psutil
 import pymysql
 import pytest
 from tests.waiting import eventually
+from typer.testing import CliRunner
 
 from lms.cli.home import Home, any_free_port
+from lms.cli.main import app
 from lms.cli.servers import MySQLServer
 from lms.cli.supervision import Program, Supervisor
 from lms.kernel.auth import public_key_of
@@ -83,6 +85,23 @@ def test_a_process_that_does_not_end_is_killed_after_five_seconds(supervisor: Su
     supervisor.stop_programs(["stubborn", "sleeper", "nobody"])
     assert not stubborn.is_running()
     assert "killing 'stubborn'" in (supervisor.logs / "supervisord.log").read_text()
+
+
+@pytest.mark.parametrize("command", [("up", "--detach"), ("restart",)], ids=" ".join)
+def test_nothing_starts_in_a_home_whose_restore_was_interrupted(
+    home: Home, supervisor: Supervisor, command: tuple[str, ...]
+) -> None:
+    """The servers of a restore that was killed still run, and so does their supervisor."""
+    home.state |= {"ports": {}, "restoring": {"complete": True}}
+    home.save()
+    supervisor.start([Program("mysql", SLEEPER, 10), Program("requests", SLEEPER, 100)])
+    supervisor.start_program("mysql")
+    before = pid_of(supervisor, "mysql")
+    refused = CliRunner().invoke(app, [*command, "--home", str(home.folder)])
+    assert refused.exit_code == 1
+    assert "was interrupted: run `lms restore` again" in " ".join(refused.stderr.split())
+    assert supervisor.states()["requests"]["statename"] == "STOPPED"
+    assert pid_of(supervisor, "mysql") == before
 
 
 def test_logs_are_rotated_before_they_fill_the_disk(supervisor: Supervisor) -> None:

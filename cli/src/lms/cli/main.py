@@ -85,6 +85,10 @@ def up(
         kafka_metrics=monitoring,
         tell=lambda text: console.print(f"[dim]· {text}[/dim]"),
     )
+    try:
+        system.refuse_while_restoring()  # whose servers may still run
+    except DidNotStart as error:
+        raise _fail(str(error)) from error
     if system.supervisor.running():
         console.print(f"The system in {system.home.folder} runs already.")
         _load_demo_into_running(system)

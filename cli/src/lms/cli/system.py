@@ -187,14 +187,20 @@ class System:
     async def up(self) -> None:
         """Start everything, of each service the first copy; `start_further_copies` starts the others.
 
-        Raises DidNotStart for a home whose restore was interrupted.
+        Raises DidNotStart, also while a restore waits to be finished.
         """
-        if self.home.state.get("restoring"):
-            raise DidNotStart(f"A restore of {self.home.folder} was interrupted: run `lms restore` again, to its end.")
+        self.refuse_while_restoring()
         self.configure()
         await self.start_servers()
         await self.migrate()
         await self.start_services(copies=1)
+
+    def refuse_while_restoring(self) -> None:
+        """Raise DidNotStart for a home whose restore has not come to its end: its data are neither old nor new."""
+        if self.home.state.get("restoring"):
+            raise DidNotStart(
+                f"A restore of {self.home.folder} is under way or was interrupted: run `lms restore` again, to its end."
+            )
 
     def start_further_copies(self) -> None:
         """Start the copies beyond the first of each service, and do not wait for them."""
@@ -206,8 +212,9 @@ class System:
         """Restart services copy by copy: the next one stops when the one before says that it is ready.
 
         With more than one copy of each no request fails meanwhile. Raises NotRunning, or DidNotStart when a copy does
-        not come back: the others go on.
+        not come back: the others go on; also while a restore waits to be finished.
         """
+        self.refuse_while_restoring()
         states = self.supervisor.states()
         for service in services:
             for program in _copies_of(service, states):

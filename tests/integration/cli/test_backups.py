@@ -551,6 +551,20 @@ def test_by_schedule_everything_is_made_once_and_the_log_again_and_again(source:
     assert len(backups.catalogue.ids("database")) == 1
 
 
+@pytest.mark.usefixtures("schedule")
+def test_after_a_restore_the_schedule_does_not_wait_for_the_next_day(source: Server, backups: Backups) -> None:
+    source.commit(700_000)
+    eventually(lambda: backups.catalogue.ids("log", 1), "the log is not stored", 120)
+    try:
+        source.admin.execute("UPDATE lms_requests.log SET log_epoch = 2")  # as a restore does
+        source.commit(700_001)
+        eventually(lambda: backups.catalogue.ids("log", 2), "the log of the second epoch is not stored", 120)
+    finally:
+        source.admin.execute("UPDATE lms_requests.log SET log_epoch = 1")
+    epochs = [backups.catalogue.manifest("database", one).log_epoch for one in backups.catalogue.ids("database")]
+    assert epochs[:2] == [1, 2]
+
+
 def test_the_log_is_stored_from_the_first_back_up_on_and_a_gap_is_told(source: Server, backups: Backups) -> None:
     source.commit(500_000)
     back_up(backups, ("database", "log"))

@@ -20,7 +20,7 @@ from lms.cli import rebuild, recovery
 from lms.cli.backup import BackupFailed, Made
 from lms.cli.backup_settings import Backups, settings_of
 from lms.cli.binary_log import NotALog
-from lms.cli.catalogue import KINDS, Catalogue, Kind, NoBackup, instant_of
+from lms.cli.catalogue import KINDS, Catalogue, Kind, NoBackup
 from lms.cli.database_server import DatabaseServer, ServerFailed
 from lms.cli.drill import RECOVERY_TIME, Result, SmokeFailed, drill
 from lms.cli.packing import Damaged, NoKey
@@ -172,15 +172,17 @@ def _for_ever(backups: Backups) -> None:
 
 
 def _is_due(backups: Backups, kinds: tuple[Kind, ...], every: timedelta) -> bool:
-    """Say whether the first of some kinds was last made so long ago; what is made often is due at every look."""
+    """Say whether the databases were last backed up so long ago, or before a restore, behind which no log is stored.
+
+    What is made often is due at every look.
+    """
     if kinds == OFTEN:
         return True
     try:
-        ids = backups.catalogue.ids(kinds[0])
-    except StorageFailed:
-        return True  # the attempt will say what is wrong
-    newest = instant_of(ids[-1]) if ids else None
-    return newest is None or datetime.now(UTC) - newest >= every
+        newest = backups.catalogue.newest("database")
+        return datetime.now(UTC) - newest.taken_at >= every or newest.log_epoch != making.log_epoch(backups.server)
+    except _FAILURES:
+        return True  # there is none, or the attempt will say what is wrong
 
 
 @backups_app.command("list")

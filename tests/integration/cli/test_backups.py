@@ -528,14 +528,22 @@ def test_the_command_restores_a_server_that_others_run_or_takes_it_as_others_res
     assert word_left() == (before[0] + 3, instant, None)
 
 
-@pytest.fixture
-def schedule(variables: dict[str, str]) -> Iterator[None]:
+@contextmanager
+def scheduled(variables: dict[str, str], *, every_hours: float = 24) -> Iterator[None]:
     """Run `lms backup --schedule`, which looks what is due every second."""
     command = [sys.executable, "-m", "lms.cli.main", "backup", "--schedule"]
-    environment = {**os.environ, **variables, "LMS_BACKUP_LOG_SECONDS": "1"}
-    with subprocess.Popen(command, env=environment) as scheduled:
+    schedule = {"LMS_BACKUP_LOG_SECONDS": "1", "LMS_BACKUP_EVERY_HOURS": str(every_hours)}
+    with subprocess.Popen(command, env={**os.environ, **variables, **schedule}) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+@pytest.fixture
+def schedule(variables: dict[str, str]) -> Iterator[None]:
+    with scheduled(variables):
         yield
-        scheduled.terminate()
 
 
 @pytest.mark.usefixtures("schedule")
@@ -563,6 +571,17 @@ def test_after_a_restore_the_schedule_does_not_wait_for_the_next_day(source: Ser
         source.admin.execute("UPDATE lms_requests.log SET log_epoch = 1")
     epochs = [backups.catalogue.manifest("database", one).log_epoch for one in backups.catalogue.ids("database")]
     assert epochs[:2] == [1, 2]
+
+
+def test_the_log_is_stored_also_while_the_databases_cannot_be_tried(
+    source: Server, scratch: str, backups: Backups, variables: dict[str, str]
+) -> None:
+    back_up(backups, ("database", "log"))
+    before = len(backups.catalogue.ids("log", 1))
+    source.commit(800_000)
+    with DatabaseServer(scratch).locked("lms_trial"), scheduled(variables, every_hours=0.0001):
+        eventually(lambda: len(backups.catalogue.ids("log", 1)) > before, "the log is not stored", 120)
+    assert len(backups.catalogue.ids("database")) == 1
 
 
 def test_the_log_is_stored_from_the_first_back_up_on_and_a_gap_is_told(source: Server, backups: Backups) -> None:

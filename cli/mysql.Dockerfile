@@ -28,7 +28,8 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates python3 mysql-client-core mysql-server-core \
     && rm -rf /var/lib/apt/lists/* /usr/sbin/mysqld \
     && groupadd --gid 10001 lms \
-    && useradd --uid 10001 --gid lms --no-create-home --shell /usr/sbin/nologin lms
+    && useradd --uid 10001 --gid lms --no-create-home --shell /usr/sbin/nologin lms \
+    && install -d -o lms -g lms /data /metrics
 COPY --from=build /app /app
 WORKDIR /app
 ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 LMS_HOME=/tmp/lms

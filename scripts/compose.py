@@ -1,7 +1,7 @@
 """Make what `docker compose` needs and nobody may commit: secrets, and the SQL that makes schemas and users.
 
-`make compose-secrets` writes them once: `.env` for docker-compose.yml, and `.compose/mysql/users.sql`. What exists
-is kept, so that a second run changes nothing.
+`make compose-secrets` writes them once: `.env` for docker-compose.yml, `.compose/mysql/users.sql`, and the age identity
+that opens the back-ups. What exists is kept, so that a second run changes nothing.
 """
 
 import hashlib
@@ -10,7 +10,9 @@ import os
 import sys
 from pathlib import Path
 
+from lms.cli.backup_settings import HOME_IDENTITY
 from lms.cli.home import Home
+from lms.cli.packing import make_identity
 from lms.cli.servers import BACKUP_USER, EXPORTER, SCHEMAS, schemas_and_users
 from lms.cli.system import ADMIN_EMAIL, LOADER
 from lms.kernel.auth import public_key_of
@@ -48,7 +50,7 @@ def environment(home: Home) -> dict[str, str]:
 
 
 def write(folder: Path, environment_file: Path) -> None:
-    """Write both files, readable by their owner alone; the SQL is read by the container's own user."""
+    """Write all files; the folder is its owner's alone, for containers read SQL and identity as users of their own."""
     home = Home.at(folder)
     sql = folder / "mysql" / "users.sql"
     folder.chmod(0o700)
@@ -59,6 +61,7 @@ def write(folder: Path, environment_file: Path) -> None:
         f"GRANT REPLICATION SLAVE ON *.* TO '{REPLICATION}'@'%';",
     ]
     sql.write_text("\n".join(statements) + "\n", "utf-8")
+    write_identity(folder)
     lines = [f"{name}='{value}'" for name, value in environment(home).items()]
     descriptor = os.open(environment_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -66,10 +69,20 @@ def write(folder: Path, environment_file: Path) -> None:
         file.write("\n".join(lines) + "\n")
 
 
+def write_identity(folder: Path) -> None:
+    """Write the identity of the back-ups, unless there is one: what was backed up for it nobody else opens."""
+    identity = folder / HOME_IDENTITY
+    if not identity.exists():
+        folder.mkdir(mode=0o700, exist_ok=True)
+        make_identity(identity)
+        identity.chmod(0o644)
+
+
 def main() -> int:
-    """Write the files unless there are any."""
+    """Write the files unless there are any; the identity also where an earlier release wrote none."""
     environment_file = ROOT / ".env"
     if environment_file.exists():
+        write_identity(ROOT / ".compose")
         print(f"{environment_file} exists and is kept.")
         return 0
     write(ROOT / ".compose", environment_file)

@@ -1,83 +1,17 @@
 """`docker compose up --build` starts the core from nothing, and a request lives its whole life in it."""
 
-import json
-import os
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pymysql
 import pytest
-from scripts import compose
+from tests.compose.conftest import Compose
 from tests.e2e import smoke
 from tests.e2e.company import Company
 from tests.integration.deploy.test_databases import differing_mysql
 from tests.waiting import eventually
 
-from lms.cli.home import Home, any_free_port
-
-ROOT = Path(__file__).parents[2]
-PROJECT = "lms-test"
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
-
-
-class Compose:
-    """`docker compose` with a project, a port and secrets of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port, self.mail_port, self.edge_http, self.edge_https = (any_free_port() for _ in range(4))
-        compose.write(folder / "secrets", folder / "environment")
-        self.home = Home.at(folder / "secrets")
-        self._override = folder / "override.yml"
-        users = folder / "secrets" / "mysql" / "users.sql"
-        mysql = {"ports": ["127.0.0.1::3306"], "volumes": [f"{users}:/docker-entrypoint-initdb.d/users.sql:ro"]}
-        self._override.write_text(json.dumps({"services": {"mysql": mysql}}), "utf-8")
-        self._environment = {
-            **os.environ,
-            "GATEWAY_PORT": str(self.port),
-            "MAIL_PORT": str(self.mail_port),
-            "EDGE_HTTP_PORT": str(self.edge_http),
-            "EDGE_HTTPS_PORT": str(self.edge_https),
-        }
-        self._command = [
-            "docker", "compose", "--project-name", PROJECT, "--project-directory", str(ROOT),
-            "--env-file", str(folder / "environment"),
-            "--file", str(ROOT / "docker-compose.yml"), "--file", str(self._override),
-        ]  # fmt: skip
-
-    @property
-    def url(self) -> str:
-        """Where the gateway listens."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def mails(self) -> str:
-        """Where the sink lists what it took."""
-        return f"http://127.0.0.1:{self.mail_port}/mails"
-
-    def __call__(self, *arguments: str) -> str:
-        """Run a sub-command; it must succeed."""
-        done = subprocess.run(
-            [*self._command, *arguments], capture_output=True, text=True, check=False, env=self._environment
-        )
-        assert done.returncode == 0, f"{arguments}: {done.stdout[-3000:]}{done.stderr[-6000:]}"
-        return done.stdout
-
-    def containers(self) -> list[dict[str, Any]]:
-        """Return what runs."""
-        return [json.loads(line) for line in self("ps", "--all", "--format", "json").splitlines()]
-
-
-@pytest.fixture(scope="module")
-def core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
-    found = Compose(tmp_path_factory.mktemp("compose"))
-    try:
-        found("up", "--build", "--detach", "--wait")
-        yield found
-    finally:
-        found("down", "--volumes", "--timeout", "6")
 
 
 def test_the_core_comes_up_healthy_and_a_request_lives_its_life_and_is_told_by_mail(core: Compose) -> None:
@@ -125,12 +59,13 @@ def test_mysql_runs_with_every_line_of_my_cnf(core: Compose) -> None:
         assert differing_mysql(connection) == {}
 
 
-@pytest.mark.parametrize("profile", [None, "edge", "certbot", "replica", "monitoring", "logging", "*"])
+@pytest.mark.parametrize("profile", [None, "edge", "certbot", "replica", "backup", "monitoring", "logging", "*"])
 def test_every_profile_is_a_whole(core: Compose, profile: str | None) -> None:
     chosen = ["--profile", profile] if profile else []
     services = set(core(*chosen, "config", "--services").split())
     assert {"kafka", "mysql", "redis", "mail", "gateway", "directory", "notifications-streams"} <= services
     assert ("nginx" in services) is (profile in {"edge", "certbot", "*"})
+    assert ("backup" in services) is (profile in {"backup", "*"})
 
 
 def test_the_edge_takes_requests_by_tls_to_the_gateway(core: Compose) -> None:

@@ -20,6 +20,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
+from tests.waiting import eventually
 from typer.testing import CliRunner, Result
 
 from lms.cli import restore
@@ -156,6 +157,18 @@ def backups(source: Server, scratch: str, tmp_path: Path, told: list[str]) -> Ba
         scratch_url=SecretStr(scratch),
     )
     return Backups.of(settings, told.append)
+
+
+@pytest.fixture
+def variables(source: Server, scratch: str, backups: Backups, tmp_path: Path) -> dict[str, str]:
+    """The same settings for a process of its own."""
+    return {
+        "LMS_HOME": str(tmp_path / "none"),
+        "LMS_BACKUP_URL": backups.settings.url,
+        "LMS_BACKUP_DATABASE_URL": source.process.url(BACKUP_USER, ""),
+        "LMS_BACKUP_IDENTITY_FILE": str(backups.settings.identity_file),
+        "LMS_BACKUP_SCRATCH_URL": scratch,
+    }
 
 
 def with_settings(backups: Backups, *, trial: bool = True, **changes: Any) -> Backups:
@@ -391,6 +404,32 @@ def test_a_server_with_data_is_no_place_for_a_trial(target: Server, backups: Bac
     assert "lms_requests" in target.admin.schemas()
 
 
+KILLED_IN_THE_TRIAL = """
+import os
+from lms.cli import main, trial
+trial.faults_of = lambda *_: os._exit(9)
+main.main()
+"""
+
+
+def test_what_a_trial_left_that_was_killed_does_not_stand_in_the_way_of_the_next(
+    source: Server, scratch: str, backups: Backups, variables: dict[str, str]
+) -> None:
+    command = [sys.executable, "-c", KILLED_IN_THE_TRIAL, "backup", "database"]
+    assert subprocess.run(command, env={**os.environ, **variables}, check=False).returncode == 9
+    left = DatabaseServer(scratch)
+    assert set(lms_schemas(source.admin)) < set(lms_schemas(left))
+    assert [one.tried for one in back_up(backups, ("database",))] == [True, True]
+    assert lms_schemas(left) == []
+
+
+def test_one_trial_runs_on_a_server_at_a_time(scratch: str, backups: Backups) -> None:
+    with DatabaseServer(scratch).locked("lms_trial") as held:
+        assert held
+        with pytest.raises(TrialFailed, match="Another trial runs on"):
+            back_up(backups, ("database",))
+
+
 def test_the_storage_of_another_system_is_refused(backups: Backups) -> None:
     backups.catalogue.claim("another")
     with pytest.raises(BackupFailed, match="a prefix of its own"):
@@ -489,33 +528,59 @@ def test_the_command_restores_a_server_that_others_run_or_takes_it_as_others_res
     assert word_left() == (before[0] + 3, instant, None)
 
 
-def test_by_schedule_everything_is_made_once_and_the_log_again_and_again(
-    source: Server, scratch: str, backups: Backups, tmp_path: Path
-) -> None:
-    environment = {
-        "LMS_BACKUP_URL": backups.settings.url,
-        "LMS_BACKUP_DATABASE_URL": source.process.url(BACKUP_USER, ""),
-        "LMS_BACKUP_IDENTITY_FILE": str(backups.settings.identity_file),
-        "LMS_BACKUP_SCRATCH_URL": scratch,
-        "LMS_BACKUP_LOG_SECONDS": "1",
-    }
-    command = [sys.executable, "-m", "lms.cli.main", "backup", "--schedule", "--home", str(tmp_path / "none")]
+@contextmanager
+def scheduled(variables: dict[str, str], *, every_hours: float = 24) -> Iterator[None]:
+    """Run `lms backup --schedule`, which looks what is due every second."""
+    command = [sys.executable, "-m", "lms.cli.main", "backup", "--schedule"]
+    schedule = {"LMS_BACKUP_LOG_SECONDS": "1", "LMS_BACKUP_EVERY_HOURS": str(every_hours)}
+    with subprocess.Popen(command, env={**os.environ, **variables, **schedule}) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
 
+
+@pytest.fixture
+def schedule(variables: dict[str, str]) -> Iterator[None]:
+    with scheduled(variables):
+        yield
+
+
+@pytest.mark.usefixtures("schedule")
+def test_by_schedule_everything_is_made_once_and_the_log_again_and_again(source: Server, backups: Backups) -> None:
     def stored(count: int) -> int:
-        until = time.monotonic() + 120
-        while len(backups.catalogue.ids("log", 1)) < count:
-            assert time.monotonic() < until, "the log is not stored"
-            time.sleep(0.05)
+        eventually(lambda: len(backups.catalogue.ids("log", 1)) >= count, "the log is not stored", 120)
         return len(backups.catalogue.ids("log", 1))
 
-    with subprocess.Popen(command, env={**os.environ, **environment}) as scheduled:
-        try:
-            source.commit(600_000)
-            first = stored(1)
-            source.commit(600_001)
-            stored(first + 1)
-        finally:
-            scheduled.terminate()
+    source.commit(600_000)
+    first = stored(1)
+    source.commit(600_001)
+    stored(first + 1)
+    assert len(backups.catalogue.ids("database")) == 1
+
+
+@pytest.mark.usefixtures("schedule")
+def test_after_a_restore_the_schedule_does_not_wait_for_the_next_day(source: Server, backups: Backups) -> None:
+    source.commit(700_000)
+    eventually(lambda: backups.catalogue.ids("log", 1), "the log is not stored", 120)
+    try:
+        source.admin.execute("UPDATE lms_requests.log SET log_epoch = 2")  # as a restore does
+        source.commit(700_001)
+        eventually(lambda: backups.catalogue.ids("log", 2), "the log of the second epoch is not stored", 120)
+    finally:
+        source.admin.execute("UPDATE lms_requests.log SET log_epoch = 1")
+    epochs = [backups.catalogue.manifest("database", one).log_epoch for one in backups.catalogue.ids("database")]
+    assert epochs[:2] == [1, 2]
+
+
+def test_the_log_is_stored_also_while_the_databases_cannot_be_tried(
+    source: Server, scratch: str, backups: Backups, variables: dict[str, str]
+) -> None:
+    back_up(backups, ("database", "log"))
+    before = len(backups.catalogue.ids("log", 1))
+    source.commit(800_000)
+    with DatabaseServer(scratch).locked("lms_trial"), scheduled(variables, every_hours=0.0001):
+        eventually(lambda: len(backups.catalogue.ids("log", 1)) > before, "the log is not stored", 120)
     assert len(backups.catalogue.ids("database")) == 1
 
 

@@ -116,9 +116,8 @@ def log_epoch(server: DatabaseServer) -> int:
 @contextmanager
 def _alone(server: DatabaseServer, kind: Kind) -> Iterator[None]:
     """Make sure that one back-up of a kind runs at a time."""
-    with server.connect() as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT GET_LOCK(%s, 0)", (f"lms-backup-{kind}",))
-        if cursor.fetchone() != (1,):
+    with server.locked(f"lms-backup-{kind}") as held:
+        if not held:
             raise BackupFailed(f"Another back-up of the {kind} runs; wait for it to end.")
         yield
 

@@ -167,6 +167,13 @@ class DatabaseServer:
                 for schema in schemas
             }
 
+    @contextmanager
+    def locked(self, name: str) -> Iterator[bool]:
+        """Hold the server's lock of a name, unless somebody else does; say whether it is held. It ends with us."""
+        with self.connect() as connection:
+            (row,) = _rows(connection, "SELECT GET_LOCK(%s, 0) AS held", name)
+            yield row["held"] == 1
+
     # The binary log -------------------------------------------------------------------------------------------------
 
     def log_files(self) -> list[str]:

@@ -20,7 +20,7 @@ from lms.cli import rebuild, recovery
 from lms.cli.backup import BackupFailed, Made
 from lms.cli.backup_settings import Backups, settings_of
 from lms.cli.binary_log import NotALog
-from lms.cli.catalogue import KINDS, Catalogue, Kind, NoBackup, instant_of
+from lms.cli.catalogue import KINDS, Catalogue, Kind, NoBackup
 from lms.cli.database_server import DatabaseServer, ServerFailed
 from lms.cli.drill import RECOVERY_TIME, Result, SmokeFailed, drill
 from lms.cli.packing import Damaged, NoKey
@@ -154,33 +154,36 @@ def _size(size: int) -> str:
 
 
 def _for_ever(backups: Backups) -> None:
-    """Make each kind when it is due; what fails is told, and tried again when it is due next."""
+    """Make each kind when it is due; what fails is told, and tried again at the next look.
+
+    While the databases cannot be backed up, the log is stored all the same: it rolls their last back-up forward.
+    """
     settings = backups.settings
+    every = timedelta(hours=settings.every_hours)
     while True:
-        for kinds, every in (
-            (ALL, timedelta(hours=settings.every_hours)),
-            (OFTEN, timedelta(seconds=settings.log_seconds)),
-        ):
-            if _is_due(backups, kinds, every):
-                try:
-                    for one in making.back_up(backups, kinds):
-                        _tell(f"{one.kind} {one.id}: {_size(one.size)} in {one.seconds:.1f} s {one.remark}")
-                except _FAILURES as error:
-                    errors.print(str(error), style="red", markup=False)
-                break
+        if not (_is_due(backups, every) and _make(backups, ALL)):
+            _make(backups, OFTEN)
         time.sleep(settings.log_seconds)
 
 
-def _is_due(backups: Backups, kinds: tuple[Kind, ...], every: timedelta) -> bool:
-    """Say whether the first of some kinds was last made so long ago; what is made often is due at every look."""
-    if kinds == OFTEN:
-        return True
+def _is_due(backups: Backups, every: timedelta) -> bool:
+    """Say whether the databases were last backed up so long ago, or before a restore, behind which no log is stored."""
     try:
-        ids = backups.catalogue.ids(kinds[0])
-    except StorageFailed:
-        return True  # the attempt will say what is wrong
-    newest = instant_of(ids[-1]) if ids else None
-    return newest is None or datetime.now(UTC) - newest >= every
+        newest = backups.catalogue.newest("database")
+        return datetime.now(UTC) - newest.taken_at >= every or newest.log_epoch != making.log_epoch(backups.server)
+    except _FAILURES:
+        return True  # there is none, or the attempt will say what is wrong
+
+
+def _make(backups: Backups, kinds: tuple[Kind, ...]) -> bool:
+    """Make some kinds, and tell of it; say whether all were made."""
+    try:
+        for one in making.back_up(backups, kinds):
+            _tell(f"{one.kind} {one.id}: {_size(one.size)} in {one.seconds:.1f} s {one.remark}")
+    except _FAILURES as error:
+        errors.print(str(error), style="red", markup=False)
+        return False
+    return True
 
 
 @backups_app.command("list")

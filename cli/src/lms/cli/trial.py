@@ -1,12 +1,14 @@
 """Trying a back-up out: it is restored on a server of its own, and compared table by table with what it shows."""
 
+import fcntl
+import os
 import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lms.cli.backup_settings import Backups
@@ -19,6 +21,13 @@ from lms.cli.servers import Missing, MySQLServer
 KEYRING = "keyring"
 PREFIX = "lms_"
 """Every schema of LMS but the keyring is named so."""
+
+_MARK = f"{PREFIX}trial"
+"""The schema that says, on a server which was named for trials, that what it has of LMS is a trial's."""
+
+_STAGED = "lms-backup-"
+_SURELY_HELD_SECONDS = 60.0
+"""After which a folder that was just made is held by whoever made it."""
 
 _SCRATCH_SECONDS = 120.0
 _AT_ONCE = 2
@@ -86,13 +95,8 @@ def _scratch_server(backups: Backups, kind: str) -> Iterator[DatabaseServer]:
     """Give a server for a trial, with nothing of LMS on it: the one that was named, or one that lives as long."""
     if backups.settings.scratch_url is not None:
         server = DatabaseServer(backups.settings.scratch_url.get_secret_value())
-        if there := [*lms_schemas(server), *({KEYRING} & server.schemas())]:
-            raise TrialFailed(f"{server} is to be tried on, and has {', '.join(there)}: name another, empty server.")
-        try:
+        with _borrowed(server):
             yield server
-        finally:
-            for one in (*lms_schemas(server), KEYRING):
-                server.execute(f"DROP DATABASE IF EXISTS `{one}`", logged=False)
         return
     folder = Path(tempfile.mkdtemp(prefix="lms-trial-"))
     folder.chmod(0o711)
@@ -112,6 +116,32 @@ def _scratch_server(backups: Backups, kind: str) -> Iterator[DatabaseServer]:
             yield server
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _borrowed(server: DatabaseServer) -> Iterator[None]:
+    """Have a server that was named for trials alone, and leave nothing of LMS on it.
+
+    What a trial that was killed left there is removed. Raises TrialFailed when another one runs, or there is data.
+    """
+    with server.locked(_MARK) as held:
+        if not held:
+            raise TrialFailed(f"Another trial runs on {server}; wait for it to end.")
+        if _MARK in server.schemas():
+            _clear(server)
+        if there := [*lms_schemas(server), *({KEYRING} & server.schemas())]:
+            raise TrialFailed(f"{server} is to be tried on, and has {', '.join(there)}: name another, empty server.")
+        server.execute(f"CREATE DATABASE `{_MARK}`", logged=False)
+        try:
+            yield
+        finally:
+            _clear(server)
+
+
+def _clear(server: DatabaseServer) -> None:
+    """Remove every schema of LMS, the mark of a trial last."""
+    for one in (*(schema for schema in lms_schemas(server) if schema != _MARK), KEYRING, _MARK):
+        server.execute(f"DROP DATABASE IF EXISTS `{one}`", logged=False)
 
 
 @contextmanager
@@ -142,9 +172,30 @@ def _tail(path: Path) -> str:
 
 @contextmanager
 def staging() -> Iterator[Path]:
-    """Give a folder that its owner alone can look into, and that is gone at the end."""
-    with tempfile.TemporaryDirectory(prefix="lms-backup-") as folder:
+    """Give a folder that its owner alone can look into, and that is gone at the end.
+
+    One that a killed run left is removed by the next run: it may hold the log in clear, with keys that were destroyed
+    since.
+    """
+    for left in Path(tempfile.gettempdir()).glob(f"{_STAGED}*"):
+        with suppress(OSError):  # somebody works in it, or removes it too
+            there = left.lstat()
+            if there.st_uid == os.getuid() and time.time() - there.st_mtime > _SURELY_HELD_SECONDS:
+                with _held(left):
+                    shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=_STAGED) as folder, _held(Path(folder)):
         yield Path(folder)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Hold a folder for as long as this process lives. Raises OSError when another one does."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def lms_schemas(server: DatabaseServer) -> list[str]:

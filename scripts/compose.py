@@ -37,7 +37,7 @@ def environment(home: Home) -> dict[str, str]:
         "AUDIT_SIGNING_KEY": home.secret("audit", 64),
         "REDIS_PASSWORD": home.secret("redis"),
         "MYSQL_ROOT_PASSWORD": home.secret("mysql:root"),
-        "MYSQL_REPLICATION_PASSWORD": home.secret(f"mysql:{REPLICATION}"),
+        "MYSQL_REPLICATION_PASSWORD": _replication_password(home),
         "GRAFANA_PASSWORD": home.secret("grafana"),
         "MYSQL_MIGRATOR_PASSWORD": home.secret("mysql:lms_migrator"),
         "MYSQL_EXPORTER_PASSWORD": home.secret(f"mysql:{EXPORTER}"),
@@ -57,7 +57,7 @@ def write(folder: Path, environment_file: Path) -> None:
     sql.parent.mkdir(exist_ok=True)
     statements = [
         *schemas_and_users(lambda user: home.secret(f"mysql:{user}"), "%"),
-        f"CREATE USER IF NOT EXISTS '{REPLICATION}'@'%' IDENTIFIED BY '{home.secret(f'mysql:{REPLICATION}')}';",
+        f"CREATE USER IF NOT EXISTS '{REPLICATION}'@'%' IDENTIFIED BY '{_replication_password(home)}';",
         f"GRANT REPLICATION SLAVE ON *.* TO '{REPLICATION}'@'%';",
     ]
     sql.write_text("\n".join(statements) + "\n", "utf-8")
@@ -67,6 +67,11 @@ def write(folder: Path, environment_file: Path) -> None:
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write("# Made by `make compose-secrets`; keep it out of every repository and back-up.\n")
         file.write("\n".join(lines) + "\n")
+
+
+def _replication_password(home: Home) -> str:
+    """Return the password by which a replica signs in: MySQL takes 32 characters at most, which are 24 random bytes."""
+    return home.secret(f"mysql:{REPLICATION}", 24)
 
 
 def write_identity(folder: Path) -> None:

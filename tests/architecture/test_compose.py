@@ -30,6 +30,11 @@ def test_every_variable_without_a_default_is_made(tmp_path: Path) -> None:
     assert wanted <= set(compose.environment(Home.at(tmp_path)))
 
 
+def test_a_replica_can_be_given_its_password(tmp_path: Path) -> None:
+    password = compose.environment(Home.at(tmp_path))["MYSQL_REPLICATION_PASSWORD"]
+    assert len(password) == 32, "more than that CHANGE REPLICATION SOURCE refuses"
+
+
 def test_every_file_that_is_mounted_is_made(checkout: Path) -> None:
     assert compose.main() == 0
     wanted = set(re.findall(r"\./(\.compose/[\w./-]+\.\w+)", TEXT))

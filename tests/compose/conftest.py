@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from scripts import compose
 from tests import containers
+from tests.e2e.company import Company
 
 from lms.cli.home import Home, any_free_port
 
@@ -60,6 +62,13 @@ class Compose:
     def mails(self) -> str:
         """Where the sink lists what it took."""
         return f"http://127.0.0.1:{self.mail_port}/mails"
+
+    @contextmanager
+    def company(self) -> Iterator[Company]:
+        """Give the company behind the gateway."""
+        company = Company.at(self.url, self.home.secret("loader"))
+        with closing(company.client):
+            yield company
 
     def __call__(self, *arguments: str) -> str:
         """Run a sub-command; it must succeed."""

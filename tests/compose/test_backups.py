@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 from tests.compose.conftest import Compose
-from tests.e2e.company import Company
 from tests.waiting import eventually
 
 from lms.cli.servers import SCHEMAS
@@ -30,10 +29,6 @@ def succeeded(core: Compose) -> dict[str, float]:
     return {kind: float(at) for kind, at in found}
 
 
-def company_of(core: Compose) -> Company:
-    return Company.at(core.url, core.home.secret("loader"))
-
-
 def test_everything_is_backed_up_and_tried_when_the_profile_starts(backed_up: Compose) -> None:
     eventually(lambda: {"database", "keyring", "log"} <= set(succeeded(backed_up)), "nothing was tried", 180)
     told = backed_up("logs", "--no-log-prefix", "backup")
@@ -42,12 +37,11 @@ def test_everything_is_backed_up_and_tried_when_the_profile_starts(backed_up: Co
 
 
 def test_all_comes_back_as_it_was_in_the_second_that_is_named(backed_up: Compose) -> None:
-    company = company_of(backed_up)
-    before = company.hire()
-    time.sleep(1.0 - time.time() % 1.0)  # the log dates commits in seconds
-    instant = datetime.now(UTC).replace(microsecond=0).isoformat()
-    later = company.hire()
-    company.client.close()
+    with backed_up.company() as company:
+        before = company.hire()
+        time.sleep(1.0 - time.time() % 1.0)  # the log dates commits in seconds
+        instant = datetime.now(UTC).replace(microsecond=0).isoformat()
+        later = company.hire()
     backed_up("exec", "-T", "backup", "lms", "backup", "lists", "log")
 
     backed_up(*PROFILE, "down", "--timeout", "6")
@@ -57,13 +51,10 @@ def test_all_comes_back_as_it_was_in_the_second_that_is_named(backed_up: Compose
     restored_at = time.time()
     backed_up(*PROFILE, "up", "--detach", "--wait")
 
-    company = company_of(backed_up)
-    try:
+    with backed_up.company() as company:
         assert company.do("GET", f"/employees/{before.id}")["id"] == before.id
         assert company.call("GET", f"/employees/{later.id}").status_code == httpx.codes.NOT_FOUND
         assert company.hire().id
-    finally:
-        company.client.close()
     eventually(
         lambda: min(succeeded(backed_up).get(kind, 0) for kind in ("database", "log")) > restored_at,
         "what comes after the restore is not backed up",

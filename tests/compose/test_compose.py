@@ -7,7 +7,6 @@ import pymysql
 import pytest
 from tests.compose.conftest import Compose
 from tests.e2e import smoke
-from tests.e2e.company import Company
 from tests.integration.deploy.test_databases import differing_mysql
 from tests.waiting import eventually
 
@@ -15,15 +14,12 @@ pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 
 
 def test_the_core_comes_up_healthy_and_a_request_lives_its_life_and_is_told_by_mail(core: Compose) -> None:
-    company = Company.at(core.url, core.home.secret("loader"))
-    try:
+    with core.company() as company:
         smoke.live_through(company)
         eventually(
             lambda: {one["subject"] for one in httpx.get(core.mails).json()["items"]} >= {"Your leave is confirmed"},
             "no mail in the sink",
         )
-    finally:
-        company.client.close()
 
 
 def test_no_service_runs_as_root_may_write_outside_its_data_or_restarted(core: Compose) -> None:
@@ -41,14 +37,12 @@ def test_no_service_runs_as_root_may_write_outside_its_data_or_restarted(core: C
 
 
 def test_the_same_data_is_there_when_it_starts_again(core: Compose) -> None:
-    company = Company.at(core.url, core.home.secret("loader"))
-    anna = company.hire()
+    with core.company() as company:
+        anna = company.hire()
     core("down", "--timeout", "6")
     core("up", "--detach", "--wait")
-    again = Company.at(core.url, core.home.secret("loader"))
-    assert again.do("GET", f"/employees/{anna.id}")["id"] == anna.id
-    for one in (company, again):
-        one.client.close()
+    with core.company() as company:
+        assert company.do("GET", f"/employees/{anna.id}")["id"] == anna.id
 
 
 def test_mysql_runs_with_every_line_of_my_cnf(core: Compose) -> None:
@@ -81,11 +75,10 @@ def test_the_edge_takes_requests_by_tls_to_the_gateway(core: Compose) -> None:
 
 
 def test_the_replica_has_what_was_there_before_it_and_what_comes(core: Compose) -> None:
-    company = Company.at(core.url, core.home.secret("loader"))
-    before = company.hire()
-    core("--profile", "replica", "up", "--detach", "--wait", "mysql-replica")
-    after = company.hire()
-    company.client.close()
+    with core.company() as company:
+        before = company.hire()
+        core("--profile", "replica", "up", "--detach", "--wait", "mysql-replica")
+        after = company.hire()
     query = f"SELECT COUNT(*) FROM lms_directory.people WHERE employee_id IN ('{before.id}', '{after.id}')"  # noqa: S608
     mysql = ("mysql", "-uroot", f"-p{core.home.secret('mysql:root')}", "-Ne", query)
 

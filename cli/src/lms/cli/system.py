@@ -153,9 +153,9 @@ class System:
 
     async def migrate(self) -> None:
         """Bring every schema up to date and declare every topic."""
-        await asyncio.gather(*(self._run_once(service, "--migrate", "--topics") for service in SCHEMAS))
         await asyncio.gather(
-            *(self._run(self._streams_command(service), f"{service}-streams", "--topics") for service in STREAMS)
+            *(self._run_once(service, "--migrate", "--topics") for service in SCHEMAS),
+            *(self._run(self._streams_command(service), f"{service}-streams", "--topics") for service in STREAMS),
         )
         self._tell("schemas and topics are up to date")
 
@@ -163,13 +163,10 @@ class System:
         """Start every copy of the services, or only the first ones, and wait until each is ready."""
         services = tuple(services)
         programs = [program for service in services for program in self.programs_of(service)[:copies]]
+        programs += [f"{service}-streams" for service in STREAMS if service in services]
         for program in programs:
             self.supervisor.start_program(program)
         await asyncio.gather(*(self.wait_ready(program) for program in programs))
-        streams = [f"{service}-streams" for service in STREAMS if service in services]
-        for program in streams:
-            self.supervisor.start_program(program)
-        await asyncio.gather(*(self.wait_ready(program) for program in streams))
 
     async def wait_ready(self, program: str) -> None:
         """Wait until a service process says that it is ready."""

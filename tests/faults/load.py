@@ -32,16 +32,16 @@ class Load:
     begun: int = field(default=0)
 
     @classmethod
-    def of(cls, company: Company, size: int = 12) -> "Load":
-        """Employ people and wait until all services know them."""
+    def of(cls, company: Company, size: int = 12, days: float = DAYS) -> "Load":
+        """Employ people with so many days a year, and wait until all services know them."""
         slug = company.leave_type()
         location, _ = company.location()
-        company.policy(slug, DAYS, "2026-01-01", location=location)
+        company.policy(slug, days, "2026-01-01", location=location)
         manager = company.hire(location=location, roles=("employee", "manager"))
         people = [company.hire(manager=manager, location=location) for _ in range(size)]
         load = cls(company, location, manager, people, slug)
         for person in load.people:
-            company.becomes(person, slug, "10.00")
+            company.becomes(person, slug, f"{days:.2f}")
             eventually(partial(load.known, person), f"requests does not know {person}")
         return load
 

@@ -1,16 +1,17 @@
-"""What is watched is there: metrics, panels, runbooks, and the alerts that faults raise, on the running system."""
+"""What is watched is there: metrics, panels and runbooks, on the running system.
+
+What faults do to panels and alerts stands in `test_exercises.py`, and here where it is no exercise.
+"""
 
 import asyncio
 import math
 import os
-import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -27,14 +28,12 @@ from tests.monitoring.watching import Watched
 from tests.waiting import eventually
 
 from lms.cli.system import SERVICES, STREAMS, System
-from lms.kernel.cloudevents import encode_headers
-from lms.kernel.event import Envelope
-from lms.kernel.ids import new_id
-from lms.kernel.kafka import Message, Producer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 SOON = 90.0
+WALKED = {"README", "exercises"}
+"""Pages whose commands go from the first to the last: alone they are of no use, or do harm."""
 
 
 def moves(watched: Watched, page: str, panel: str, where: str, enough: Callable[[float], bool]) -> None:
@@ -54,8 +53,9 @@ def sql(system: System) -> "pymysql.Connection[Any]":
 
 @contextmanager
 def everyday_life(company: Company, load: Load) -> Iterator[None]:
-    """Let people ask, decide and look while the block runs."""
+    """Let people ask, decide and look while the block runs; raise what went wrong for them."""
     over = threading.Event()
+    auditor = company.hire(roles=("employee", "auditor"))
 
     def look() -> None:
         number = 0
@@ -63,23 +63,25 @@ def everyday_life(company: Company, load: Load) -> Iterator[None]:
             person = load.people[number % len(load.people)]
             with suppress(httpx.TransportError):
                 company.call("GET", "/balances", person)
-                company.call("GET", "/notifications/unread-count", person)
+                company.call("GET", "/notifications?limit=1", person)
+                company.call("GET", "/employees?limit=1")
+                company.call("GET", "/audit?limit=1", auditor)
                 load.life_of(number)
             number += 1
             over.wait(0.2)
 
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        living = pool.submit(look)
+        try:
+            yield
+        finally:
+            over.set()
+        living.result()
 
 
 @pytest.fixture(scope="module")
 def load(company: Company) -> Load:
-    return Load.of(company, size=4)
+    return Load.of(company, size=4, days=100.0)
 
 
 def processes(system: System) -> dict[str, str]:
@@ -153,7 +155,7 @@ def test_the_runbooks_queries_and_commands_work(system: System, watched: Watched
         **os.environ, "LMS_HOME": str(system.home.folder), "SERVICE": "balances", "URL": system.url,
         "PROMETHEUS": watched.prometheus,
     }  # fmt: skip
-    for command in dict.fromkeys(command for page, command in runbooks.commands() if page != "README"):
+    for command in dict.fromkeys(command for page, command in runbooks.commands() if page not in WALKED):
         done = subprocess.run(
             ["bash", "-o", "pipefail", "-c", command], env=environment, capture_output=True, text=True, check=False
         )
@@ -164,80 +166,6 @@ def test_the_runbooks_queries_and_commands_work(system: System, watched: Watched
 def test_the_watchdog_reaches_its_receiver_and_a_short_certificate_the_team(watched: Watched) -> None:
     eventually(lambda: watched.told_of("dead-mans-switch", "Watchdog"), "the watchdog is not heard of", SOON)
     eventually(lambda: watched.told_of("warning-alerts", "CertificateExpiry"), "nobody is told of it", SOON)
-
-
-def test_a_killed_service_is_told_of_and_so_is_its_return(system: System, watched: Watched) -> None:
-    supervisor = system.supervisor
-    copies = system.programs_of("audit")
-    for program in copies:
-        os.kill(int(supervisor.states()[program]["pid"]), signal.SIGKILL)
-        supervisor.stop_program(program)
-    try:
-        told = eventually(
-            lambda: watched.told_of("critical-alerts", "ServiceDown", service="audit"), "nobody is told", SOON
-        )
-        assert told["annotations"]["summary"] == "No copy of audit is up"
-        assert told["annotations"]["runbook_url"] == "docs/runbooks/ServiceDown.md"
-        moves(watched, "lms-audit", "Copies up", "", lambda up: up == 0)
-    finally:
-        for program in copies:
-            supervisor.start_program(program)
-    eventually(
-        lambda: watched.told_of("critical-alerts", "ServiceDown", "resolved", service="audit"), "it is not over", SOON
-    )
-
-
-async def test_a_poison_event_moves_the_panels_of_parked_keys_and_dead_letters(
-    system: System, watched: Watched, company: Company
-) -> None:
-    del company  # the services know the day
-    key = new_id()
-    producer = Producer(system.kafka.bootstrap_servers, client_id="test")
-    for version in (1, 2):
-        envelope = Envelope(
-            event_id=new_id(), source="requests", type="leave.requested", schema_version=1, stream=f"leave-book-{key}",
-            version=version, log_epoch=1, key=key, time=datetime.now(UTC), data={}, correlation_id=key,
-            causation_id=key,
-        )  # fmt: skip
-        await producer.send_all(
-            [Message("leave.requests.v1", key, '{"employee_id": "somebody"}', encode_headers(envelope))]
-        )
-    await producer.stop()
-
-    def seen_and_healed() -> None:
-        where = 'consumer="life-of-request",'
-        moves(watched, "lms-balances", "Parked keys", f'{where}kind="poison",', lambda keys: keys >= 1)
-        moves(watched, "lms-balances", "Events behind parked keys", where, lambda waiting: waiting >= 2)
-        moves(watched, "lms-balances", "Dead letters", where, lambda letters: letters > 0)
-        eventually(
-            lambda: watched.told_of("warning-alerts", "KeysPoisoned", service="balances"), "nobody is told", SOON
-        )
-        environment = {**os.environ, "LMS_HOME": str(system.home.folder)}
-
-        def skipped() -> bool:
-            command = ["lms", "dlq", "skip", "balances", "life-of-request", key]
-            return subprocess.run(command, env=environment, capture_output=True, check=False).returncode != 0
-
-        eventually(skipped, "the key does not heal")  # until nothing is left to skip
-        moves(watched, "lms-balances", "Parked keys", f'{where}kind="poison",', lambda keys: keys == 0)
-
-    await asyncio.to_thread(seen_and_healed)
-
-
-def test_a_relay_that_cannot_publish_moves_the_age_of_its_outbox_and_no_other(
-    system: System, watched: Watched, load: Load
-) -> None:
-    with sql(system) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT * FROM relay_lease WHERE id = 1 FOR UPDATE")  # whoever relays cannot renew its lease
-        time.sleep(3)  # the lease is renewed after half of its five seconds
-        number = 1000
-        with ThreadPoolExecutor(1) as pool:
-            pool.submit(load.insist, "/leave-requests", load.people[0], _days(load, number)).result()
-        moves(watched, "lms-requests", "Outbox: age of the oldest fact", "", lambda age: age > 8)
-        moves(watched, "lms-requests", "Outbox: facts that wait", "", lambda waiting: waiting >= 1)
-        assert watched.number('max(outbox_oldest_age_seconds{job="lms",service="directory"})') < 5
-        connection.rollback()
-    moves(watched, "lms-requests", "Outbox: age of the oldest fact", "", lambda age: age == 0)
 
 
 def test_a_locked_database_moves_duration_and_the_pool(system: System, watched: Watched, load: Load) -> None:

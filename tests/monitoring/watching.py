@@ -44,13 +44,15 @@ class Watched:
         """Return the largest value that an expression gives now; 0 without one."""
         return max((float(one["value"][1]) for one in self.query(expression)), default=0.0)
 
-    def told_of(self, receiver: str, alert: str, status: str = "firing", **labels: str) -> dict[str, Any] | None:
-        """Return the alert of that name which a receiver was told of, if it was."""
+    def told_of(
+        self, receiver: str, alert: str, status: str = "firing", *, since: int = 0, **labels: str
+    ) -> dict[str, Any] | None:
+        """Return the alert of that name which a receiver was told of, if it was, after the first `since` messages."""
         wanted = {"alertname": alert, **labels}
         return next(
             (
                 dict(one)
-                for name, message in list(self.told)
+                for name, message in self.told[since:]
                 if name == receiver
                 for one in message["alerts"]
                 if one["status"] == status and wanted.items() <= one["labels"].items()

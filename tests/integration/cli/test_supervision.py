@@ -1,6 +1,7 @@
 """What a process manager owes: nothing is left behind, nobody grows for ever, no log fills the disk, a stop ends."""
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -29,6 +30,7 @@ STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('at work', flush=True); time.sleep(600)",
 )
 
+HOPELESS = (sys.executable, "-c", "import time; print(time.time(), flush=True); time.sleep(2); raise SystemExit(1)")
 PATIENCE = 60.0
 TALKER = (sys.executable, "-c", "import time; print((('x' * 79) + '\\n') * 700_000, flush=True); time.sleep(600)")
 
@@ -102,6 +104,21 @@ def test_nothing_starts_in_a_home_whose_restore_was_interrupted(
     assert "was interrupted: run `lms restore` again" in " ".join(refused.stderr.split())
     assert supervisor.states()["requests"]["statename"] == "STOPPED"
     assert pid_of(supervisor, "mysql") == before
+
+
+def test_what_ends_before_it_has_really_started_is_started_anew_after_growing_pauses(supervisor: Supervisor) -> None:
+    supervisor.start([Program("hopeless", HOPELESS, 100)])
+    supervisor.start_program("hopeless")
+
+    def pauses() -> list[int]:
+        said = (supervisor.logs / "hopeless.log").read_text().split()
+        starts = [float(one) for one in said]
+        return [round(later - earlier - 2) for earlier, later in itertools.pairwise(starts)]
+
+    eventually(lambda: len(pauses()) >= 3, "it is not started anew", PATIENCE)
+    first, second, third, *_ = pauses()
+    assert 1 <= first < second < third
+    assert supervisor.states()["hopeless"]["statename"] in {"STARTING", "BACKOFF"}
 
 
 def test_logs_are_rotated_before_they_fill_the_disk(supervisor: Supervisor) -> None:

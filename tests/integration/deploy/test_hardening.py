@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,6 +131,15 @@ def test_the_statements_of_the_runbook_for_slow_queries_work(audited: Audited) -
         assert holder.thread_id() in {row["trx_mysql_thread_id"] for row in admin.rows(transactions)}
     (status,) = admin.rows(innodb)
     assert "TRANSACTIONS" in str(status["Status"])
+
+
+def test_whoever_has_started_the_server_comes_in_as_the_runbook_says(audited: Audited) -> None:
+    process, _ = audited
+    page = (ROOT / "docs/runbooks/slow-queries.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^mariadb -S .*$", page, re.MULTILINE)
+    typed = command.replace(".lms", str(process.home.folder)).split()
+    done = subprocess.run([*typed, "-N", "-e", "SHOW GRANTS"], capture_output=True, text=True, check=False)
+    assert "GRANT ALL PRIVILEGES ON *.*" in done.stdout, done.stderr
 
 
 # TLS ------------------------------------------------------------------------------------------------------------------

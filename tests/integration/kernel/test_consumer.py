@@ -11,6 +11,8 @@ import pytest
 from sqlalchemy import BigInteger, Column, Integer, MetaData, SmallInteger, Table, select
 from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from lms.kernel import dead_letters, failpoints
 from lms.kernel.cloudevents import encode_headers
@@ -139,8 +141,8 @@ class World:
         envelope = Envelope(
             event_id=new_id(), source="bank", type=more.get("type", Deposited.TYPE), schema_version=1,
             stream=f"account-{account}", version=version, log_epoch=more.get("epoch", 1), key=account,
-            time=datetime.now(UTC), data={}, correlation_id="c", causation_id="c",
-            prerequisites=more.get("rests_on", ()),
+            time=datetime.now(UTC), data={}, correlation_id=more.get("correlation_id", "c"), causation_id="c",
+            traceparent=more.get("traceparent"), prerequisites=more.get("rests_on", ()),
         )  # fmt: skip
         body = payload or f'{{"account": "{account}", "minutes": {minutes}, "more": "ignored"}}'
         return Message(more.get("topic", self.topic), account, body, encode_headers(envelope))
@@ -397,6 +399,28 @@ async def test_poison_parks_its_key_and_the_rest_flows(world: World, payload: st
 
     await eventually(healed, "skipping did not heal the key")
     assert await world.totals() == {"a": (7, 1), "b": (1, 1)}
+
+
+async def test_the_log_of_a_poison_event_names_the_request_and_the_trace_that_it_comes_from(world: World) -> None:
+    await world.start(counting(world))
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    expected = {
+        ("an event cannot be applied", "req-1", trace),
+        ("an event is poison; its key is parked", "req-1", trace),
+        ("an event is missing; its key waits", "req-2", None),
+    }
+    with capture_logs([merge_contextvars]) as told:
+
+        async def all_told() -> bool:
+            trails = ((one["event"], one.get("labels.correlation_id"), one.get("trace.id")) for one in told)
+            return expected <= set(trails)
+
+        await world.send(
+            world.deposit("a", 1, -1, correlation_id="req-1", traceparent=f"00-{trace}-b7ad6b7169203331-01"),
+            world.deposit("b", 1, 1, correlation_id="req-2"),
+            world.deposit("b", 3, 1, correlation_id="req-2"),
+        )
+        await eventually(all_told, "a line lacks its trail")
 
 
 async def test_a_key_heals_by_retry_once_its_cause_is_mended(world: World) -> None:

@@ -170,8 +170,8 @@ class MySQLServer:
     """MariaDB, or MySQL where that is installed, with every commit on disk before it is acknowledged.
 
     One that is not `durable` is for trials: it may forget commits, and writes no binary log. At each start an init file
-    makes the schemas and one user per service, limited to its own schema; root has no password and is reached through
-    the socket by the server's own account alone.
+    makes the schemas and one user per service, limited to its own schema. No administrator has a password: they come
+    through the socket, in MariaDB as the account of the machine that they are (root, or whoever has started it).
     """
 
     home: Home

@@ -13,6 +13,7 @@ import contextlib
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -622,9 +623,11 @@ class ConsumerRunner:
             reason = str(missing)
             await self._patiently(lambda: self._hold(received, reason))
         except Exception as error:  # noqa: BLE001  # whatever it is, it will not pass by itself
-            _log.exception(
-                "an event cannot be applied", consumer=self.consumer.name, topic=received.topic, offset=received.offset
-            )
+            with _trail_of(received):
+                _log.exception(
+                    "an event cannot be applied", consumer=self.consumer.name, topic=received.topic,
+                    offset=received.offset,
+                )  # fmt: skip
             reason = _reason(error)
             await self._patiently(lambda: self._set_aside(received, "poison", reason))
 
@@ -792,7 +795,8 @@ class ConsumerRunner:
             raise Unreadable("not an event")
         after = f"version {seen.version}" if seen else "nothing"
         reason = f"{envelope.stream} jumped from {after} to version {envelope.version}"
-        _log.warning("an event is missing; its key waits", consumer=self.consumer.name, reason=reason)
+        with _trail_of(received):
+            _log.warning("an event is missing; its key waits", consumer=self.consumer.name, reason=reason)
         await park(connection, self.consumer.name, _parked(received), kind="gap", reason=reason)
         self._wait()
 
@@ -815,10 +819,11 @@ class ConsumerRunner:
         if old:
             return
         self._runtime.executor.wake()
-        _log.error(
-            "an event is poison; its key is parked", consumer=self.consumer.name, topic=received.topic,
-            partition=received.partition, offset=received.offset, reason=reason,
-        )  # fmt: skip
+        with _trail_of(received):
+            _log.error(
+                "an event is poison; its key is parked", consumer=self.consumer.name, topic=received.topic,
+                partition=received.partition, offset=received.offset, reason=reason,
+            )  # fmt: skip
         if poisoned > POISON_LIMIT:
             CONSUMER_STOPPED.labels(self.consumer.name).set(1)
             self._stopping = True
@@ -903,7 +908,8 @@ class ConsumerRunner:
                 await dead_letter(connection, topic, _parked(chosen), reason)
             DLQ_MESSAGES.labels(self.consumer.name).inc()
             self._runtime.executor.wake()
-            _log.exception("a parked event is poison", consumer=self.consumer.name, reason=reason)
+            with _trail_of(chosen):
+                _log.exception("a parked event is poison", consumer=self.consumer.name, reason=reason)
             return False
         if self._projections:
             self._tell_reactors()
@@ -998,6 +1004,14 @@ _STORE_SEEN = Statement(
 
 def _versions(model: Model) -> frozenset[int]:
     return model.SCHEMA_VERSIONS if issubclass(model, ForeignEvent) else frozenset({model.SCHEMA_VERSION})
+
+
+def _trail_of(received: Received) -> AbstractContextManager[None]:
+    """Let lines say what caused an event, as far as it can be read: the request that it goes back to, and its trace."""
+    envelope = received.envelope
+    if envelope is None:
+        return contextlib.nullcontext()
+    return trail(correlation_id=envelope.correlation_id, traceparent=envelope.traceparent)
 
 
 def _reason(error: BaseException) -> str:

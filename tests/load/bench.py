@@ -28,7 +28,7 @@ from lms.kernel.garbage import collect_seldom
 
 READY_SECONDS = 30.0
 PACES = (100, 20)
-"""Commands a second: what the design asks for, and what two cores keep up with."""
+"""Commands a second: what the design asks for, and a fifth of it."""
 
 _PARTS = ("up", "append", "project", "rebuild", "gateway", "pace", "users", "memory", "service", "growth")
 _OF_SERVICES = frozenset({"gateway", "pace", "users", "memory", "service", "growth"})

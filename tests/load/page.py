@@ -24,8 +24,9 @@ def page(
     machine: Mapping[str, str], sections: Sequence[Section], improvements: str, company: str, seconds: float
 ) -> str:
     """Return the whole page."""
-    failed = [f"{one.title}: {figure.name}" for one in sections for figure in one.figures if not figure.holds]
-    verdict = "All floors and ceilings hold." if not failed else f"**Not held: {'; '.join(failed)}.**"
+    failed = {one.title: [figure.name for figure in one.figures if not figure.holds] for one in sections}
+    lines = "\n".join(f"- {title}: {'; '.join(names)}" for title, names in failed.items() if names)
+    verdict = f"**Not held:**\n\n{lines}" if lines else "All floors and ceilings hold."
     facts = "\n".join(f"| {name} | {value} |" for name, value in machine.items())
     parts = [
         _INTRODUCTION,

@@ -21,6 +21,7 @@ TITLES = [
     "What grows",
     "A company of 5,000",
     "What was improved",
+    "What does not hold, and why",
 ]
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]  # a second system, beside the one of the session

@@ -84,6 +84,15 @@ async def signed_for(system: System, seconds: float = 90.0) -> None:
         await asyncio.sleep(0.2)
 
 
+async def mailed(system: System, seconds: float = 90.0) -> None:
+    """Wait until no mail has to go out any more: they are sent after the facts that they tell of."""
+    pending = "SELECT COUNT(*) FROM lms_notifications.mails WHERE status = 'pending'"
+    until = time.monotonic() + seconds
+    while (found := rows(system, pending)) != [(0,)]:
+        assert time.monotonic() < until, f"{found} mails wait after {seconds:.0f} s"
+        await asyncio.sleep(0.2)
+
+
 async def _waiting(system: System) -> list[str]:
     pending: list[str] = []
     offsets: dict[str, dict[tuple[str, str, int], int]] = {}

@@ -200,6 +200,7 @@ async def test_every_topic_delivered_again_changes_nothing(system: System, compa
     await under(load)
     await whole(system, load)
     await invariants.signed_for(system)
+    await invariants.mailed(system)
     before = invariants.digest(system)
     producer = AIOKafkaProducer(bootstrap_servers=system.kafka.bootstrap_servers, acks="all")
     await producer.start()

@@ -26,6 +26,7 @@ from lms.kernel.service import Runtime, Service
 from lms.kernel.settings import BadSettings, load
 from lms.kernel.tracing import BadTracing, current_traceparent, shut_down, span
 from lms.kernel.tracing import configure as configure_tracing
+from lms.kernel.waiting import cancelled
 from lms.kernel.watchdog import end_within
 from lms.notifications import store
 from lms.notifications.commands.telling import tell, waiting
@@ -131,10 +132,9 @@ async def serve(settings: Settings, name: str = NAME) -> int:
     await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
     gave_up = not runtime.stopping.is_set()
     end_within(STOP_SECONDS + 1.5)
-    for task in (running, stopping):
-        task.cancel()
-    outcome, _ = await asyncio.gather(running, stopping, return_exceptions=True)
+    await cancelled((running, stopping))
     if gave_up:
+        (outcome,) = await asyncio.gather(running, return_exceptions=True)
         reason = outcome or getattr(app, "crash_reason", None)
         _log.error("the streams broke, and begin anew", exc_info=reason)
     with contextlib.suppress(Exception):

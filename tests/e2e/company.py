@@ -112,12 +112,12 @@ class Company:
         assert answer.is_success, f"{method} {path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
-    def every(self, path: str, who: Employee | None = None) -> list[Any]:
-        """Return the items of a list, over all of its pages."""
+    def every(self, path: str, who: Employee | None = None, *, limit: int = 200) -> list[Any]:
+        """Return the items of a list, over all of its pages of at most so many."""
         found: list[Any] = []
         cursor = ""
         while True:
-            page = self.do("GET", f"{path}{'&' if '?' in path else '?'}limit=200{cursor}", who)
+            page = self.do("GET", f"{path}{'&' if '?' in path else '?'}limit={limit}{cursor}", who)
             found += page["items"]
             if page["next_cursor"] is None:
                 return found

@@ -17,6 +17,7 @@ import pymysql
 from scripts import services
 from tests.conftest import TESTER
 from tests.e2e.company import Company, Employee
+from tests.waiting import eventually
 
 from lms.cli.servers import SCHEMAS
 from lms.cli.system import System
@@ -78,19 +79,17 @@ async def signed_for(system: System, seconds: float = 90.0) -> None:
     """Wait until the newest checkpoint covers the whole audit log: there is one every while, whatever else happens."""
     size = "SELECT size FROM lms_audit.head"
     signed = "SELECT MAX(CAST(JSON_VALUE(data, '$.size') AS SIGNED)) FROM lms_audit.events"
-    until = time.monotonic() + seconds
-    while rows(system, f"{signed} WHERE type = 'audit.checkpoint-signed'") != (found := rows(system, size)):
-        assert time.monotonic() < until, f"no checkpoint covers {found} records after {seconds:.0f} s"
-        await asyncio.sleep(0.2)
+
+    def covered() -> bool:
+        return rows(system, f"{signed} WHERE type = 'audit.checkpoint-signed'") == rows(system, size)
+
+    await asyncio.to_thread(eventually, covered, "no checkpoint covers the audit log", seconds)
 
 
 async def mailed(system: System, seconds: float = 90.0) -> None:
     """Wait until no mail has to go out any more: they are sent after the facts that they tell of."""
     pending = "SELECT COUNT(*) FROM lms_notifications.mails WHERE status = 'pending'"
-    until = time.monotonic() + seconds
-    while (found := rows(system, pending)) != [(0,)]:
-        assert time.monotonic() < until, f"{found} mails wait after {seconds:.0f} s"
-        await asyncio.sleep(0.2)
+    await asyncio.to_thread(eventually, lambda: rows(system, pending) == [(0,)], "mails still wait", seconds)
 
 
 async def _waiting(system: System) -> list[str]:

@@ -194,11 +194,9 @@ class Walk:
 
         def as_expected() -> bool:
             seen[:] = self.shows(step)
-            return (
-                exercises.answers(expected, seen)
-                if step.language == "promql"
-                else (exercises.reads(expected, "\n".join(seen)))
-            )
+            if step.language == "promql":
+                return exercises.answers(expected, seen)
+            return exercises.reads(expected, "\n".join(seen))
 
         try:
             eventually(as_expected, "not what the page says", PATIENCE)

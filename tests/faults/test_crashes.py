@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +18,9 @@ from tests.faults.load import DAYS, Load
 from tests.waiting import eventually
 
 from lms.cli.system import System
+
+Alone = Callable[[str, str, Path], Awaitable[None]]
+"""Runs one copy of a service, with a failpoint whose proof goes to a folder."""
 
 
 async def under(load: Load, requests: int = 40) -> None:
@@ -42,32 +45,33 @@ async def whole(system: System, load: Load) -> None:
 
 
 @pytest.fixture
-async def alone(system: System) -> AsyncIterator[Callable[[str, str], object]]:
+async def alone(system: System) -> AsyncIterator[Alone]:
     """Run one copy of a service, with a failpoint; afterwards both copies run as before."""
     used: list[tuple[str, Path]] = []
 
     async def start(service: str, failpoints: str, folder: Path) -> None:
         used.append((service, folder))
-        await asyncio.to_thread(system.supervisor.stop_program, f"{service}-2")
+        await asyncio.to_thread(system.supervisor.stop_programs, system.programs_of(service))
         extra = {"LMS_FAILPOINTS": failpoints, "LMS_FAILPOINT_DIR": str(folder)}
         await system.restart_with(service, extra)
         system.forget_extra(service)
 
-    yield start  # type: ignore[misc]
+    yield start
     for service, folder in used:
         system.supervisor.start_program(f"{service}-2")
         if not any(folder.iterdir()):  # whoever was killed has begun anew without the failpoint
             await system.restart_with(service, {})
-        for program in system.programs_of(service):
-            await system.wait_ready(program)
+    await asyncio.gather(*(system.wait_ready(one) for service, _ in used for one in system.programs_of(service)))
 
 
 @pytest.mark.parametrize(
     "failpoints",
     [
-        {"requests": "command.after-commit=kill@5"},
-        {"balances": "consumer.in-batch=kill@6"},
-        {"approvals": "relay.after-publish=kill@4"},
+        {
+            "requests": "command.after-commit=kill@5",
+            "balances": "consumer.in-batch=kill@6",
+            "approvals": "relay.after-publish=kill@4",
+        },
         pytest.param({"requests": "consumer.before-commit=kill@6"}, marks=pytest.mark.slow),
         pytest.param(
             {
@@ -81,13 +85,13 @@ async def alone(system: System) -> AsyncIterator[Callable[[str, str], object]]:
     ids=lambda one: ",".join(f"{service}-{failpoint}" for service, failpoint in one.items()),
 )
 async def test_services_killed_at_failpoints_lose_and_double_nothing(
-    system: System, company: Company, alone: Callable[..., object], tmp_path: Path, failpoints: dict[str, str]
+    system: System, company: Company, alone: Alone, tmp_path: Path, failpoints: dict[str, str]
 ) -> None:
     load = await asyncio.to_thread(Load.of, company)
     folders = {service: tmp_path / service for service in failpoints}
-    for service, failpoint in failpoints.items():
-        folders[service].mkdir()
-        await alone(service, failpoint, folders[service])  # type: ignore[misc]
+    for folder in folders.values():
+        folder.mkdir()
+    await asyncio.gather(*(alone(service, failpoints[service], folder) for service, folder in folders.items()))
     await under(load)
     for service, failpoint in failpoints.items():
         fired = os.listdir(folders[service])  # noqa: PTH208  # names are all that is asked
@@ -117,14 +121,13 @@ async def all_know(system: System, load: Load, people: set[str]) -> None:
         assert all(known[one] == 1 for one in people), table
 
 
-@pytest.mark.parametrize(
-    "failpoint", ["command.after-commit=kill@5", pytest.param("relay.after-publish=kill@3", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("failpoint", ["command.after-commit=kill@5", "relay.after-publish=kill@3"])
 async def test_the_directory_killed_at_a_failpoint_employs_everybody_once(
-    system: System, company: Company, alone: Callable[..., object], tmp_path: Path, failpoint: str
+    system: System, company: Company, alone: Alone, tmp_path: Path, failpoint: str
 ) -> None:
     load = await asyncio.to_thread(Load.of, company, 2)
-    await alone("directory", failpoint, tmp_path)  # type: ignore[misc]
+    await alone("directory", failpoint, tmp_path)
     first = await asyncio.to_thread(load.employ, 30)
     await invariants.at_rest(system)  # the one copy that is left has the relay's lease
     people = {first, *await employ(load)}
@@ -177,7 +180,9 @@ async def test_a_relay_that_slept_past_its_lease_repeats_and_doubles_nothing(sys
     await whole(system, load)
 
 
-@pytest.mark.parametrize("server", ["mysql", "kafka", pytest.param("redis", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "server", ["mysql", *(pytest.param(one, marks=pytest.mark.slow) for one in ("kafka", "redis"))]
+)
 async def test_a_server_killed_under_load_costs_time_and_nothing_else(
     system: System, company: Company, server: str
 ) -> None:

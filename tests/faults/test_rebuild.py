@@ -27,7 +27,6 @@ from lms.kernel.event import Envelope
 from lms.kernel.ids import new_id
 from lms.kernel.kafka import Message, Producer
 from lms.kernel.rebuild import views_of
-from lms.kernel.service import Service
 
 STORING = [service for service in services.load() if service.name in SCHEMAS]
 WITH_VIEWS = [service for service in STORING if views_of(service)]
@@ -61,6 +60,7 @@ def rebuild(system: System, service: str, view: str = "all") -> None:
 # Rebuilding -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_rebuild_under_load_changes_nothing_visible(system: System, company: Company, settled: Load) -> None:
     """All views of all services are rebuilt while people ask and managers decide; readers look all the time."""
     stop = threading.Event()
@@ -129,24 +129,24 @@ async def test_a_rebuild_that_was_killed_is_begun_anew(
 # Drift has a name -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("service", WITH_VIEWS, ids=lambda one: one.name)
-async def test_an_altered_row_of_each_view_is_named_and_a_rebuild_repairs_it(
-    system: System, settled: Load, service: Service
-) -> None:
+async def test_an_altered_row_of_each_view_is_named_and_a_rebuild_repairs_it(system: System, settled: Load) -> None:
     del settled
-    views = views_of(service)
-    altered = {table.name: name for name, view in views.items() for table in view.tables}
-    for name, view in views.items():
-        for table in view.tables:
-            alter(system, service.name, name, table)
+    altered = [
+        (service.name, view_name, table)
+        for service in WITH_VIEWS
+        for view_name, view in views_of(service).items()
+        for table in view.tables
+    ]
+    for service, view_name, table in altered:
+        alter(system, service, view_name, table)
     try:
-        found = invariants.faults_of(await asyncio.to_thread(invariants.verified, system, service.name))
-        for table_name, view_name in altered.items():
-            named = found.get(f"{service.name}: view {view_name}", [])
-            assert any(one.startswith(f"{table_name} ") for one in named), f"{table_name} of {view_name}: {named}"
+        found = invariants.faults_of(await asyncio.to_thread(invariants.verified, system))
+        for service, view_name, table in altered:
+            named = found.get(f"{service}: view {view_name}", [])
+            assert any(one.startswith(f"{table.name} ") for one in named), f"{table.name} of {view_name}: {named}"
     finally:
-        await asyncio.to_thread(rebuild, system, service.name)
-    await invariants.check(system, service.name)
+        await asyncio.gather(*(asyncio.to_thread(rebuild, system, one.name) for one in WITH_VIEWS))
+    await invariants.check(system)
 
 
 def alter(system: System, service: str, view: str, table: Table) -> None:
@@ -186,6 +186,7 @@ def _other(column: Column[Any]) -> Any:
     return {"date": "1999-01-01", "datetime": "1999-01-01 00:00:00", "time": "01:02:03"}[kind.__name__]
 
 
+@pytest.mark.slow
 async def test_an_event_that_a_consumer_dropped_is_named_for_each_consumer(system: System, settled: Load) -> None:
     """Every consumer is told that it has read a fact which it has not: its offset is moved past it."""
     del settled

@@ -93,8 +93,7 @@ async def test_a_rebuild_under_load_changes_nothing_visible(system: System, comp
     await loading
     await invariants.at_rest(system)
     before = invariants.digest(system)
-    for service in WITH_VIEWS:
-        await asyncio.to_thread(rebuild, system, service.name)
+    await asyncio.gather(*(asyncio.to_thread(rebuild, system, service.name) for service in WITH_VIEWS))
     assert changed(before, invariants.digest(system)) == set()
 
 
@@ -233,8 +232,7 @@ async def test_a_request_that_balances_never_heard_of_is_named(system: System, c
 async def deaf(system: System, names: Sequence[str]) -> AsyncIterator[list[tuple[str, str, str, int]]]:
     """Stop services, and give their consumers' partitions to be moved; afterwards they stand where they stood."""
     programs = [program for name in names for program in system.programs_of(name)]
-    for program in programs:
-        await asyncio.to_thread(system.supervisor.stop_program, program)
+    await asyncio.to_thread(system.supervisor.stop_programs, programs)
     before = {name: _offsets(system, name) for name in names}
     try:
         yield [(name, *partition) for name, offsets in before.items() for partition in offsets]
@@ -244,7 +242,7 @@ async def deaf(system: System, names: Sequence[str]) -> AsyncIterator[list[tuple
                 _move(system, name, consumer, topic, number, offset)
         for program in programs:
             system.supervisor.start_program(program)
-            await system.wait_ready(program)
+        await asyncio.gather(*map(system.wait_ready, programs))
 
 
 def _offsets(system: System, service: str) -> dict[tuple[str, str, int], int]:

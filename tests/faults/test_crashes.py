@@ -72,10 +72,9 @@ async def alone(system: System) -> AsyncIterator[Alone]:
             "balances": "consumer.in-batch=kill@6",
             "approvals": "relay.after-publish=kill@4",
         },
-        pytest.param({"requests": "consumer.before-commit=kill@6"}, marks=pytest.mark.slow),
         pytest.param(
             {
-                "requests": "relay.after-publish=kill@4",
+                "requests": "consumer.before-commit=kill@6",
                 "balances": "relay.after-read=kill@4",
                 "approvals": "consumer.after-commit=kill@8",
             },

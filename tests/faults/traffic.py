@@ -3,7 +3,7 @@
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
 from functools import partial
@@ -15,6 +15,12 @@ from tests.waiting import eventually
 from lms.cli.system import System
 
 FIRST_DAY = date(2027, 1, 4)
+
+
+def processes(system: System, services: Iterable[str]) -> set[int]:
+    """Return the process of each copy of the services."""
+    states = system.supervisor.states()
+    return {states[program]["pid"] for service in services for program in system.programs_of(service)}
 
 
 class Traffic:

@@ -19,9 +19,9 @@ from lms.cli.demo.company import Spec, made
 from lms.cli.demo.history import Ask, Cancel, Turn, lived
 from lms.cli.system import System
 
-pytestmark = pytest.mark.slow  # the load alone takes about four minutes
+pytestmark = pytest.mark.slow  # the load alone takes minutes
 
-SPEC = Spec(employees=200, years=0.2, through=date(2026, 3, 2), seed=3, name="ci")
+SPEC = Spec(employees=100, years=0.2, through=date(2026, 3, 2), seed=3, name="ci")
 """It goes over the turn of a year, and ends where the session's business clock stood."""
 
 KILLED_AFTER = (40, 400)

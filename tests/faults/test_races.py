@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.company import Company, Employee
 
 MONDAY = date(2026, 11, 2)
-LONG = int(os.environ.get("LMS_TEST_RACES", "100"))
+LONG = int(os.environ.get("LMS_TEST_RACES", "60"))
 TIMES = [
     pytest.param(30, id="short"), pytest.param(LONG, id="long", marks=[pytest.mark.slow, pytest.mark.timeout(3600)])
 ]  # fmt: skip

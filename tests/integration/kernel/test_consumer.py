@@ -32,6 +32,7 @@ from lms.kernel.event import Envelope, Event, ForeignEvent, Prerequisite
 from lms.kernel.execution import UnitOfWork
 from lms.kernel.ids import new_id
 from lms.kernel.kafka import Message, Producer, Topic, declare
+from lms.kernel.parking import ParkedEvent, park
 from lms.kernel.projection import Projection, Upsert, Write, live
 from lms.kernel.schema import consumer_offsets, consumer_versions, name
 from lms.kernel.service import Runtime, Service
@@ -374,6 +375,27 @@ async def test_an_event_that_the_projector_reads_too_is_held_until_the_projector
 
     await eventually(all_counted, "an event is held for ever")
     assert await world.totals() == dict.fromkeys(accounts, (7, 1))
+
+
+async def test_an_event_that_the_projector_is_just_writing_is_not_held(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.start(counting(world, "facts"), Projector("facts", (world.topic,), (Balances,)))
+    accounts = [f"a{n}" for n in range(20)]
+    await world.send(*(world.deposit(account, 1, 7) for account in accounts))
+    await world.caught_up(20)
+    await world.caught_up(20, "facts")
+    held: list[str] = []
+
+    async def note_and_park(connection: AsyncConnection, name: str, event: ParkedEvent, **why: Any) -> None:
+        held.append(event.key)
+        await park(connection, name, event, **why)
+
+    monkeypatch.setattr("lms.kernel.consumer.park", note_and_park)
+    for version in range(2, 12):
+        await world.send(*(world.deposit(account, version, 7) for account in accounts))
+        await world.caught_up(20 * version)
+    assert held == []
 
 
 async def test_an_event_whose_handler_lacks_a_fact_is_held_until_the_handler_finds_it(world: World) -> None:

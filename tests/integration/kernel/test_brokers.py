@@ -1,34 +1,22 @@
-"""A Kafka that takes clients by TLS and password alone, each with the rights that the cluster gives it."""
+"""The kernel on a Kafka that takes clients by TLS and password, each with the rights that the cluster gives it."""
 
 import asyncio
-import contextlib
-import shutil
-import subprocess
-from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-from urllib.parse import quote
+from collections.abc import AsyncIterator, Callable
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaConnectionError, KafkaError, SaslAuthenticationFailed, TopicAuthorizationFailedError
-from aiokafka.protocol.api import Request, RequestStruct, Response
-from aiokafka.protocol.types import Array, Int8, Int16, Int32, Schema, String
 from scripts import k8s
-from tests.certificates import write_certificate
+from tests import secured_kafka
 from tests.integration.kernel.test_consumer import COUNT, Counted, Deposited, World, add, eventually, tables
+from tests.secured_kafka import OF_THE_CLUSTER, TOPICS_USER, Rights, Secured
 
-from lms.cli.home import Home, any_free_port
-from lms.cli.servers import KafkaServer
 from lms.kernel.consumer import Reactor, dead_letter_topic
-from lms.kernel.kafka import Message, Producer, Topic, connection, declare, end, ends_of, ping
+from lms.kernel.kafka import Message, NotDeleted, Producer, Topic, declare, ends_of, ping, recreate
 from lms.kernel.service import Runtime, Service
 from lms.kernel.settings import KernelSettings
 
 pytestmark = pytest.mark.servers
 
-PASSWORD = "only-for@this/test"
 BANK = Service(name="bank", publishes={"leave.bank.v1": (Counted,)})
 COUNTS = Service(
     name="counts",
@@ -36,132 +24,22 @@ COUNTS = Service(
     publishes={"leave.counts.v1": (Counted,)},
     consumers=(Reactor("count", tuple(BANK.publishes), {Deposited: add}),),
 )
-TOPICS_USER = "topics-kafka"
-RIGHTS = {
-    **{one["metadata"]["name"]: one["spec"]["authorization"]["acls"] for one in k8s.kafka_users()},
+RESTORING: list[k8s.Manifest] = [
+    {"resource": {"type": "topic", "name": one, "patternType": "literal"}, "operations": ["Create", "Delete"]}
+    for one in (*COUNTS.publishes, dead_letter_topic(COUNTS.name, "count"))
+]
+"""What docs/recovery.md adds for as long as topics are made anew."""
+RIGHTS: Rights = {
+    TOPICS_USER: OF_THE_CLUSTER[TOPICS_USER],
     **{f"{one.name}-kafka": k8s.acls(one) for one in (BANK, COUNTS)},
+    "counts-restoring": [*k8s.acls(COUNTS), *RESTORING],
 }
-"""Of each user, as the cluster's operator is told."""
-
-_RESOURCES = {"topic": 2, "group": 3}
-_PATTERNS = {"literal": 3, "prefix": 4}
-_OPERATIONS = {"Read": 3, "Write": 4, "Create": 5, "Describe": 8, "DescribeConfigs": 10}
-_ALLOW = 3
-
-
-class _AclsCreated(Response):  # type: ignore[misc]  # aiokafka comes without types
-    API_KEY, API_VERSION = 30, 1
-    SCHEMA = Schema(("throttle_time_ms", Int32), ("results", Array(("code", Int16), ("message", String("utf-8")))))
-
-
-class _ToCreateAcls(RequestStruct):  # type: ignore[misc]
-    API_KEY, API_VERSION = 30, 1
-    RESPONSE_TYPE = _AclsCreated
-    SCHEMA = Schema(
-        (
-            "creations",
-            Array(
-                ("resource_type", Int8),
-                ("resource_name", String("utf-8")),
-                ("pattern_type", Int8),
-                ("principal", String("utf-8")),
-                ("host", String("utf-8")),
-                ("operation", Int8),
-                ("permission", Int8),
-            ),
-        )
-    )
-
-
-class _CreateAcls(Request[_ToCreateAcls]):  # type: ignore[misc]
-    """What aiokafka's own client cannot ask for."""
-
-    API_KEY = 30
-
-    def __init__(self, creations: Iterable[tuple[Any, ...]]) -> None:
-        self._creations = list(creations)
-
-    def build(self, request_struct_class: type[_ToCreateAcls]) -> _ToCreateAcls:
-        return request_struct_class(self._creations)
-
-
-@dataclass(frozen=True)
-class Secured:
-    """Where the broker takes clients, and who vouches for it."""
-
-    address: str
-    ca: Path
-
-    def brokers(self, user: str, password: str = PASSWORD) -> str:
-        """Return what KAFKA_BOOTSTRAP_SERVERS holds for a user."""
-        return f"sasl+ssl://{user}:{quote(password, safe='')}@{self.address}?ca={self.ca}"
 
 
 @pytest.fixture(scope="module")
 async def secured(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Secured]:
-    folder = tmp_path_factory.mktemp("secured")
-    found = Secured(f"127.0.0.1:{any_free_port()}", write_certificate(folder / "broker.pem"))
-    server = KafkaServer(Home.at(folder))
-    await asyncio.to_thread(_prepare, server, found)
-    with (folder / "broker.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(*server.command, stdout=log, stderr=log)
-
-    async def answers() -> bool:
-        with contextlib.suppress(KafkaError, OSError):
-            return await server.ready()
-        return False
-
-    try:
-        await eventually(answers, "the broker does not answer", 60)
-        await _give_rights(server.bootstrap_servers)
+    async with secured_kafka.started(tmp_path_factory.mktemp("secured"), RIGHTS) as found:
         yield found
-    finally:
-        process.kill()
-        await process.wait()
-
-
-def _prepare(server: KafkaServer, found: Secured) -> None:
-    """Make the embedded broker one as a cluster has it: TLS and SCRAM-SHA-512 for clients, and rights for each user."""
-    server.prepare()
-    *java, _, file = server.command
-    properties = dict(line.split("=", 1) for line in Path(file).read_text("utf-8").split())
-    properties |= {
-        **{one: f"{properties[one]},SASL_SSL://{found.address}" for one in ("listeners", "advertised.listeners")},
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL",
-        "sasl.enabled.mechanisms": "SCRAM-SHA-512",
-        "listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config": (
-            "org.apache.kafka.common.security.scram.ScramLoginModule required;"
-        ),
-        "ssl.keystore.type": "PEM",
-        "ssl.keystore.location": str(found.ca),
-        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        "super.users": "User:ANONYMOUS",  # the broker itself, and who gives the rights
-    }
-    Path(file).write_text("".join(f"{name}={value}\n" for name, value in properties.items()), "utf-8")
-    shutil.rmtree(properties["log.dirs"])
-    users = [f"--add-scram=SCRAM-SHA-512=[name={one},password={PASSWORD}]" for one in RIGHTS]
-    command = [*java, "kafka.tools.StorageTool", "format", f"--cluster-id={server.name}", f"--config={file}", *users]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-async def _give_rights(bootstrap_servers: str) -> None:
-    admin = AIOKafkaAdminClient(**connection(bootstrap_servers))
-    try:
-        await admin.start()
-        answer = await admin._send_to_controller(
-            _CreateAcls(
-                (
-                    _RESOURCES[of["type"]], of["name"], _PATTERNS[of["patternType"]], f"User:{user}", "*",
-                    _OPERATIONS[operation], _ALLOW,
-                )
-                for user, acls in RIGHTS.items()
-                for of, operation in ((acl["resource"], one) for acl in acls for one in acl["operations"])
-            )
-        )  # fmt: skip
-        assert {code for code, _ in answer.results} == {0}, answer
-    finally:
-        await end(admin)
 
 
 async def test_a_service_lives_behind_tls_and_passwords_with_no_more_than_its_rights(
@@ -199,6 +77,21 @@ async def test_nobody_writes_to_a_topic_without_the_right(secured: Secured) -> N
     producer = Producer(secured.brokers("counts-kafka"), client_id="test")
     with pytest.raises(TopicAuthorizationFailedError, match=bank):
         await producer.send_all([Message(bank, "key", "value", {})])
+
+
+async def test_topics_are_made_anew_by_who_may_and_others_are_told_that_they_may_not(secured: Secured) -> None:
+    (counts,) = COUNTS.publishes
+    topics = [Topic(one["resource"]["name"], partitions=3) for one in RESTORING]
+    await declare(secured.brokers(TOPICS_USER), topics)
+    own = secured.brokers("counts-kafka")
+    producer = Producer(own, client_id="test")
+    await producer.send_all([Message(counts, "key", "value", {})])
+    await producer.stop()
+    async with asyncio.timeout(10):
+        with pytest.raises(NotDeleted, match=f"may not delete .*{counts}"):
+            await recreate(own, topics)
+    await recreate(secured.brokers("counts-restoring"), topics)
+    assert set((await ends_of(own, [counts])).values()) == {0}
 
 
 async def test_a_wrong_password_is_told_as_one(secured: Secured, caplog: pytest.LogCaptureFixture) -> None:

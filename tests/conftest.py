@@ -73,7 +73,7 @@ async def servers(test_home: Path) -> AsyncIterator[System]:
 @pytest.fixture(scope="session")
 async def system(servers: System) -> System:
     """The whole system: every service, two copies of each, behind one gateway."""
-    await servers.migrate()
+    await servers.prepare()
     await servers.start_services()
     return servers
 

@@ -210,7 +210,7 @@ class _Bench:
     async def _door(self) -> None:
         effort = self._effort
         seconds, rounds = effort.seconds, effort.rounds
-        await self.system.migrate()
+        await self.system.prepare()
         await self.system.start_services()
         people = await asyncio.to_thread(People.employed, self.system, effort.staff)
         kernel.Bench(self._database("bench"), "", "").create()

@@ -153,16 +153,14 @@ class MemoryProcess:
         self.settings: Any = None
         self.clock = clock
         self.database: Any = MemoryDatabase(tables)
-        self.store = EventStore(service.name, Codec(service.events, service.upcasters))
-        self.executor = Executor(self.database, self.store, clock, inline=service.inline)
-        self.runners: list[ConsumerRunner] = []
         self.connect()
 
     def connect(self) -> None:
         """Begin with nothing remembered, as after a restart."""
-        self.store.views_exist = False
+        self.store = EventStore(self.service.name, Codec(self.service.events, self.service.upcasters))
+        self.executor = Executor(self.database, self.store, self.clock, inline=self.service.inline)
         self.parts: dict[str, Any] = {}
-        self.runners = [ConsumerRunner(self, one) for one in self.service.consumers]
+        self.runners: list[ConsumerRunner] = [ConsumerRunner(self, one) for one in self.service.consumers]
 
     def log(self) -> list[Recorded]:
         """Return every fact of the service, in the order in which it came to stand."""

@@ -213,7 +213,7 @@ def start_system(home: Home, supervisor: Supervisor) -> None:
             **home.encryption_keys(),
         }
         file.write_text(json.dumps(environment))
-        command = (sys.executable, "-m", "lms.cli.launch", str(file), sys.executable, script, service)
+        command = (sys.executable, "-m", "lms.cli.launch", str(file), script, service)
         programs.append(Program(name, command, 100))
     home.port("public")
     home.save()

@@ -145,9 +145,7 @@ def test_a_service_that_has_grown_past_its_limit_stops_in_order_and_begins_anew(
     file = home.folder / "growing.json"
     file.write_text(json.dumps(environment))
     growing = str(Path(__file__).with_name("growing.py"))
-    supervisor.start(
-        [Program("growing", (sys.executable, "-m", "lms.cli.launch", str(file), sys.executable, growing), 100)]
-    )
+    supervisor.start([Program("growing", (sys.executable, "-m", "lms.cli.launch", str(file), growing), 100)])
     supervisor.start_program("growing")
 
     def ready() -> bool:

@@ -36,14 +36,13 @@ def settings_of(emptied: Callable[..., str], kafka_bootstrap: str, redis_url: st
     """Return what makes such a schema, and returns the settings of a service that has it."""
 
     def settings(schema: str, *own: MetaData, **more: Any) -> KernelSettings:
-        return load(
-            KernelSettings,
-            database_url=SecretStr(emptied(schema, *own)),
-            redis_url=SecretStr(redis_url),
-            kafka_bootstrap_servers=kafka_bootstrap,
-            encryption_key=SecretStr("k" * 40),
-            jwt_public_key=public_key_of("s" * 64),
-            **more,
-        )
+        given = {
+            "database_url": SecretStr(emptied(schema, *own)),
+            "redis_url": SecretStr(redis_url),
+            "kafka_bootstrap_servers": kafka_bootstrap,
+            "encryption_key": SecretStr("k" * 40),
+            "jwt_public_key": public_key_of("s" * 64),
+        }
+        return load(KernelSettings, **{**given, **more})
 
     return settings

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from lms.kernel import dead_letters, failpoints
 from lms.kernel.cloudevents import encode_headers
 from lms.kernel.consumer import (
+    REACTIONS,
     Consumer,
     ConsumerRunner,
     Fenced,
@@ -31,6 +32,7 @@ from lms.kernel.event import Envelope, Event, ForeignEvent, Prerequisite
 from lms.kernel.execution import UnitOfWork
 from lms.kernel.ids import new_id
 from lms.kernel.kafka import Message, Producer, Topic, declare
+from lms.kernel.parking import ParkedEvent, park
 from lms.kernel.projection import Projection, Upsert, Write, live
 from lms.kernel.schema import consumer_offsets, consumer_versions, name
 from lms.kernel.service import Runtime, Service
@@ -187,6 +189,36 @@ def counting(world: World, waits_for: str | None = None) -> Reactor:
     return Reactor("count", (world.topic,), {Deposited: add}, waits_for)
 
 
+def batches_of(runner: ConsumerRunner, monkeypatch: pytest.MonkeyPatch) -> list[Sequence[Received]]:
+    """Return the list to which the runner adds what it handles in one transaction, from now on."""
+    batches: list[Sequence[Received]] = []
+    react = runner._react
+
+    async def note_and_react(batch: Sequence[Received]) -> None:
+        batches.append(batch)
+        await react(batch)
+
+    monkeypatch.setattr(runner, "_react", note_and_react)
+    return batches
+
+
+async def test_events_that_wait_share_a_transaction_and_one_that_is_poison_is_set_aside_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = [f"a{n}" for n in range(20)]
+    await world.start(counting(world))
+    batches = batches_of(world.running[0].runners[0], monkeypatch)
+    await world.send(*(world.deposit(account, version, 1) for version in (1, 2, 3) for account in accounts))
+    await world.caught_up(60)
+    assert await world.totals() == dict.fromkeys(accounts, (3, 3))
+    assert len(batches) < 30
+    assert max(map(len, batches)) <= REACTIONS
+    await world.send(*(world.deposit(account, 4, -1 if account == "a7" else 1) for account in accounts))
+    await world.caught_up(80)
+    assert await world.totals() == dict.fromkeys(accounts, (4, 4)) | {"a7": (3, 3)}
+    assert [one.key for one in await world.parked()] == ["a7"]
+
+
 async def test_a_topic_delivered_twice_has_its_effect_once(world: World) -> None:
     messages = [world.deposit(f"a{n % 7}", n // 7 + 1, n) for n in range(210)]
     await world.send(*messages)
@@ -273,23 +305,16 @@ async def test_two_members_that_hold_the_same_batch_apply_it_once_thanks_to_the_
     await world.send(world.deposit("a", 1, 5))
     await world.caught_up(1)
     owner = world.running[0].runners[0]
-    batch: list[Received] = []
-    react = owner._react
-
-    async def record_and_react(received: Received) -> None:
-        batch.append(received)
-        await react(received)
-
-    monkeypatch.setattr(owner, "_react", record_and_react)
+    batches = batches_of(owner, monkeypatch)
     await world.send(world.deposit("a", 2, 7))
     await world.caught_up(2)
     zombie = ConsumerRunner(world.running[0], counting(world))
     if fencing:
         with pytest.raises(Fenced):
-            await zombie._react(batch[0])
+            await zombie._react(batches[0])
         assert await world.totals() == {"a": (12, 2)}
     else:
-        await zombie._react(batch[0])
+        await zombie._react(batches[0])
         assert await world.totals() == {"a": (19, 3)}
 
 
@@ -350,6 +375,27 @@ async def test_an_event_that_the_projector_reads_too_is_held_until_the_projector
 
     await eventually(all_counted, "an event is held for ever")
     assert await world.totals() == dict.fromkeys(accounts, (7, 1))
+
+
+async def test_an_event_that_the_projector_is_just_writing_is_not_held(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.start(counting(world, "facts"), Projector("facts", (world.topic,), (Balances,)))
+    accounts = [f"a{n}" for n in range(20)]
+    await world.send(*(world.deposit(account, 1, 7) for account in accounts))
+    await world.caught_up(20)
+    await world.caught_up(20, "facts")
+    held: list[str] = []
+
+    async def note_and_park(connection: AsyncConnection, name: str, event: ParkedEvent, **why: Any) -> None:
+        held.append(event.key)
+        await park(connection, name, event, **why)
+
+    monkeypatch.setattr("lms.kernel.consumer.park", note_and_park)
+    for version in range(2, 12):
+        await world.send(*(world.deposit(account, version, 7) for account in accounts))
+        await world.caught_up(20 * version)
+    assert held == []
 
 
 async def test_an_event_whose_handler_lacks_a_fact_is_held_until_the_handler_finds_it(world: World) -> None:

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import ClassVar
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from lms.kernel.database import Database
 from lms.kernel.decider import Decider
@@ -184,14 +185,86 @@ async def test_a_long_stream_loads_from_its_snapshot(executor: Executor, databas
     assert (loaded.state, loaded.version, loaded.snapshot_version) == (SNAPSHOT_EVERY,) * 3
 
 
-async def test_a_snapshot_is_only_a_shortcut(executor: Executor, database: Database, store: EventStore) -> None:
+async def test_a_snapshot_is_only_a_shortcut(executor: Executor, database: Database) -> None:
     await executor.run(lambda unit: deposit(unit, "a", 7))
     unusable = {"stream": "account-a", "version": 1, "state": '"broken"', "evolve_version": 1}
     async with database.transaction() as connection:
         await connection.execute(insert(snapshots).values(**unusable))
     async with database.read() as connection:
-        assert (await store.load(connection, ACCOUNT, "a")).state == 7
+        assert (await EventStore("test", CODEC).load(connection, ACCOUNT, "a")).state == 7
     async with database.transaction() as connection:
         await connection.execute(update(snapshots).values(evolve_version=0, state="999"))
     async with database.read() as connection:
+        assert (await EventStore("test", CODEC).load(connection, ACCOUNT, "a")).state == 7
+
+
+async def test_a_state_that_was_loaded_before_takes_only_the_events_since(
+    executor: Executor, database: Database, store: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(5):
+        await executor.run(lambda unit: deposit(unit, "a", 1))
+    async with database.read() as connection:
+        await store.load(connection, ACCOUNT, "a")
+    another = Executor(database, EventStore("test", CODEC), WallClock())
+    await another.run(lambda unit: deposit(unit, "a", 10))
+    decoded: list[int] = []
+    decode = store.codec.decode
+
+    def note_and_decode(type_: str, schema_version: int, data: str) -> Event:
+        event = decode(type_, schema_version, data)
+        decoded.append(event.minutes if isinstance(event, Deposited) else 0)
+        return event
+
+    monkeypatch.setattr(store.codec, "decode", note_and_decode)
+    async with database.read() as connection:
+        loaded = await store.load(connection, ACCOUNT, "a")
+    assert (loaded.state, loaded.version) == (15, 6)
+    assert decoded == [10]
+
+
+async def test_what_was_loaded_in_a_transaction_that_was_rolled_back_is_forgotten(
+    executor: Executor, database: Database, store: EventStore
+) -> None:
+    await executor.run(lambda unit: deposit(unit, "a", 1))
+
+    async def deposit_and_look(unit: UnitOfWork) -> None:
+        await deposit(unit, "a", 100)
+        assert (await store.load(unit.connection, ACCOUNT, "a")).state == 101
+        raise Full("The account takes no more.")
+
+    with pytest.raises(Full):
+        await executor.run(deposit_and_look)
+    async with database.read() as connection:
+        assert (await store.load(connection, ACCOUNT, "a")).state == 1
+    await executor.run(lambda unit: deposit(unit, "a", 5))
+    async with database.read() as connection:
+        assert (await store.load(connection, ACCOUNT, "a")).state == 6
+
+
+async def test_what_was_loaded_before_the_log_was_brought_back_to_an_earlier_instant_is_forgotten(
+    executor: Executor, database: Database, store: EventStore
+) -> None:
+    for minutes in (1, 2, 4):
+        await executor.run(partial(deposit, account="a", minutes=minutes))
+    async with database.read() as connection:
         assert (await store.load(connection, ACCOUNT, "a")).state == 7
+    async with database.transaction() as connection:
+        await connection.execute(delete(events).where(events.c.version > 1))
+    elsewhere = Executor(database, EventStore("test", CODEC), WallClock())
+    for minutes in (10, 20, 30):
+        await elsewhere.run(partial(deposit, account="a", minutes=minutes))
+    async with database.read() as connection:
+        loaded = await store.load(connection, ACCOUNT, "a")
+    assert (loaded.state, loaded.version) == (61, 4)
+
+
+async def test_what_is_remembered_is_bounded_by_the_events_of_its_streams(
+    executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lms.kernel.eventstore.REMEMBERED_EVENTS", 10)
+    few = EventStore("test", CODEC)
+    monkeypatch.setattr(executor, "_store", few)
+    for number in range(30):
+        for _ in range(2):
+            await executor.run(partial(deposit, account=f"a{number}", minutes=1))
+    assert 0 < sum(one.loaded.version for one in few._remembered.values()) <= 10

@@ -1,4 +1,7 @@
-"""Notifications as processes of a test's own, on topics of its own: `python processes.py worker|streams SUFFIX`."""
+"""Notifications as processes of a test's own: `python processes.py worker|streams SUFFIX`.
+
+The topics are the test's own too, and have the suffix in their names; without one they are everybody's.
+"""
 
 import asyncio
 import sys
@@ -13,7 +16,9 @@ from lms.notifications.settings import Settings
 
 
 def service(suffix: str) -> Service:
-    """Return the service on other topics than everybody's."""
+    """Return the service on other topics than everybody's, where there is a suffix."""
+    if not suffix:
+        return SERVICE
     topics = tuple(f"{topic}.{suffix}" for topic in FACTS.topics)
     consumers = (replace(FACTS, topics=topics), replace(TELLING, topics=topics))
     return replace(SERVICE, name=f"notifications-{suffix}", consumers=consumers)
@@ -21,7 +26,7 @@ def service(suffix: str) -> Service:
 
 def streams_name(suffix: str) -> str:
     """Return the name that the streams of a test go by."""
-    return f"streams-{suffix}"
+    return f"streams-{suffix}" if suffix else streams.NAME
 
 
 if __name__ == "__main__":

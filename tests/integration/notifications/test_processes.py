@@ -6,12 +6,14 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
+from tests import secured_kafka
 from tests.integration.notifications.conftest import (
     ENCRYPTION_KEY,
     address,
@@ -22,6 +24,7 @@ from tests.integration.notifications.conftest import (
 )
 from tests.integration.notifications.processes import service, streams_name
 from tests.schemas import migrated
+from tests.secured_kafka import OF_THE_CLUSTER, TOPICS_USER
 
 from lms.cli.home import any_free_port
 from lms.cli.mailsink import MailSink
@@ -74,7 +77,8 @@ class World:
 
     def fact(self, topic: str, stream: str, version: int, key: str, fact: ForeignEvent) -> None:
         headers = encode_headers(around(stream, version, fact, key))
-        self.messages.append(Message(f"{topic}.{self.suffix}", key, fact.model_dump_json(), headers))
+        name = f"{topic}.{self.suffix}" if self.suffix else topic
+        self.messages.append(Message(name, key, fact.model_dump_json(), headers))
 
     async def hired(self) -> str:
         employee_id = new_id()
@@ -136,19 +140,49 @@ async def world(
 ) -> AsyncIterator[World]:
     suffix = new_id()[-8:]
     url = migrated(SERVICE, database_url(f"notifications_{suffix}"))
+    await _declare(kafka_bootstrap, suffix)
+    variables = environment(url, redis_url, kafka_bootstrap, sink[1], **_hasty(tmp_path))
+    async with _made(suffix, variables, kafka_bootstrap, sink[0]) as made:
+        yield made
+
+
+@pytest.fixture
+async def secured_world(
+    database_url: Callable[[str], str], redis_url: str, sink: tuple[MailSink, int], tmp_path: Path
+) -> AsyncIterator[World]:
+    """Everybody's topics, on a broker where the service has the rights that the cluster gives it, and no more."""
+    facts = {"resource": {"type": "topic", "name": "leave.", "patternType": "prefix"}, "operations": ["Write"]}
+    url = migrated(SERVICE, database_url(f"notifications_{new_id()[-8:]}"))
+    async with secured_kafka.started(tmp_path, {**OF_THE_CLUSTER, "facts": [facts]}) as secured:
+        await _declare(secured.brokers(TOPICS_USER))
+        own = secured.brokers("notifications-kafka")
+        variables = environment(url, redis_url, own, sink[1], **_hasty(tmp_path))
+        async with _made("", variables, secured.brokers("facts"), sink[0]) as made:
+            yield made
+
+
+async def _declare(brokers: str, suffix: str = "") -> None:
     streams_topic = topic_of(streams_name(suffix))
     topics = [*service(suffix).topics(), streams_topic]
-    await declare(kafka_bootstrap, [replace(one, partitions=3) for one in topics if one != streams_topic])
-    await declare(kafka_bootstrap, [streams_topic])
-    variables = environment(
-        url, redis_url, kafka_bootstrap, sink[1],
-        LMS_NOTIFICATIONS_MAIL_TIMEOUT_SECONDS="1", LMS_NOTIFICATIONS_MAIL_LEASE_SECONDS="3",
-        LMS_NOTIFICATIONS_SCAN_SECONDS="0.5", LMS_NOTIFICATIONS_STREAMS_FOLDER=str(tmp_path / "streams"),
-        LMS_NOTIFICATIONS_DIGEST_HOUR="0",
-    )  # fmt: skip
-    database = Database(url)
-    producer = Producer(kafka_bootstrap, client_id="test")
-    made = World(suffix, variables, database, Keyring(database, ENCRYPTION_KEY), producer, sink[0])
+    await declare(brokers, [replace(one, partitions=3) for one in topics if one != streams_topic])
+    await declare(brokers, [streams_topic])
+
+
+def _hasty(folder: Path) -> dict[str, str]:
+    return {
+        "LMS_NOTIFICATIONS_MAIL_TIMEOUT_SECONDS": "1",
+        "LMS_NOTIFICATIONS_MAIL_LEASE_SECONDS": "3",
+        "LMS_NOTIFICATIONS_SCAN_SECONDS": "0.5",
+        "LMS_NOTIFICATIONS_STREAMS_FOLDER": str(folder / "streams"),
+        "LMS_NOTIFICATIONS_DIGEST_HOUR": "0",
+    }
+
+
+@asynccontextmanager
+async def _made(suffix: str, variables: dict[str, str], brokers: str, sink: MailSink) -> AsyncIterator[World]:
+    database = Database(variables["DATABASE_URL"])
+    producer = Producer(brokers, client_id="test")
+    made = World(suffix, variables, database, Keyring(database, ENCRYPTION_KEY), producer, sink)
     yield made
     for process in made.running:
         if process.returncode is None:
@@ -217,3 +251,20 @@ async def test_the_streams_remind_once_however_often_they_look_and_stop_when_tol
     assert await asyncio.wait_for(away.wait(), 30) == 1, "it gives up, for its supervisor to start it anew"
     subjects = [one.subject for one in world.sink.mails(address(approver))]
     assert sorted(subjects) == ["1 request waits for your decision", "Anna Arnold asks for leave"]
+
+
+async def test_people_are_told_and_reminded_by_tls_and_password_with_the_rights_of_the_cluster(
+    secured_world: World,
+) -> None:
+    world = secured_world
+    approver = await world.hired()
+    world.asked(await world.hired(), approver)
+    await world.producer.send_all(world.messages)
+    await world.start("worker")
+    await world.start("streams")
+
+    async def told_and_reminded() -> bool:
+        subjects = {one.subject for one in world.sink.mails(address(approver))}
+        return subjects >= {"1 request waits for your decision", "Anna Arnold asks for leave"}
+
+    await eventually(told_and_reminded, "the approver was not told or not reminded")

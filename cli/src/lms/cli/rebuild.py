@@ -114,13 +114,13 @@ def show(found: Checks) -> None:
 
 def command_of(home: Path, service: str) -> list[str]:
     """Return how to start a process of the service with the environment that it has in the home, or with our own."""
-    run = [sys.executable, "-m", f"lms.{service}.main"]
+    module = f"lms.{service}.main"
     if all(name in os.environ for name in OWN_ENVIRONMENT):
-        return run
+        return [sys.executable, "-m", module]
     environment = Home.at(home, attached=True).folder / "env" / f"{service}.json"
     if not environment.exists():
         raise DidNotWork(f"{home} holds no system; start one with `lms up`, or set {' and '.join(OWN_ENVIRONMENT)}.")
-    return [sys.executable, "-m", "lms.cli.launch", str(environment), *run]
+    return [sys.executable, "-m", "lms.cli.launch", str(environment), module]
 
 
 def _messages(home: Path, service: str, arguments: Sequence[str], bars: Progress) -> Iterator[dict[str, Any]]:

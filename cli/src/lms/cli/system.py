@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import psutil
 
+from lms.cli import preparation
 from lms.cli.home import Home
 from lms.cli.monitoring import DEPLOY, Monitoring
 from lms.cli.servers import SCHEMAS, KafkaServer, MailServer, MySQLServer, RedisServer, Server
@@ -151,6 +152,22 @@ class System:
         await self._until(server.ready, server.name, _SERVER_SECONDS)
         self._tell(f"{server.name} is ready after {time.monotonic() - began:.1f} s")
 
+    async def prepare(self) -> bool:
+        """Bring schemas up to date and declare topics, unless all is as this very code left it; say whether it did."""
+
+        async def found() -> str:
+            everything = self.mysql.url("lms_migrator", "lms_directory")
+            return await preparation.found(everything, self.kafka.bootstrap_servers)
+
+        code = preparation.code()
+        if self.home.state.get("prepared") == {"code": code, "found": await found()}:
+            self._tell("schemas and topics are as this version left them")
+            return False
+        await self.migrate()
+        self.home.state["prepared"] = {"code": code, "found": await found()}
+        self.home.save()
+        return True
+
     async def migrate(self) -> None:
         """Bring every schema up to date and declare every topic."""
         await asyncio.gather(
@@ -189,7 +206,7 @@ class System:
         self.refuse_while_restoring()
         self.configure()
         await self.start_servers()
-        await self.migrate()
+        await self.prepare()
         await self.start_services(copies=1)
 
     def refuse_while_restoring(self) -> None:
@@ -264,7 +281,7 @@ class System:
 
     async def _run_once(self, service: str, *arguments: str) -> None:
         await self._run(
-            self._command(service, service), service, *arguments,
+            self._service_command(service, service), service, *arguments,
             MIGRATION_DATABASE_URL=self.mysql.url("lms_migrator", f"lms_{service}"),
         )  # fmt: skip
 
@@ -320,19 +337,21 @@ class System:
         ]
         for order, service in enumerate(SERVICES):
             programs += [
-                Program(name, tuple(self._command(service, name)), 100 + order) for name in self.programs_of(service)
+                Program(name, tuple(self._service_command(service, name)), 100 + order)
+                for name in self.programs_of(service)
             ]
         programs += [Program(f"{service}-streams", tuple(self._streams_command(service)), 150) for service in STREAMS]
         return programs
 
     def _streams_command(self, service: str) -> list[str]:
-        *launch, _ = self._command(service, f"{service}-streams")
-        return [*launch, f"lms.{service}.streams"]
+        return self._command(f"{service}-streams", f"lms.{service}.streams")
 
-    def _command(self, service: str, program: str) -> list[str]:
+    def _service_command(self, service: str, program: str) -> list[str]:
+        return self._command(program, f"lms.{service}.main")
+
+    def _command(self, program: str, module: str) -> list[str]:
         environment = str(self.home.folder / "env" / f"{program}.json")
-        launch = [sys.executable, "-m", "lms.cli.launch", environment]
-        return [*launch, sys.executable, "-m", f"lms.{service}.main"]
+        return [sys.executable, "-m", "lms.cli.launch", environment, module]
 
     def _write_environments(self) -> None:
         for service in SERVICES:

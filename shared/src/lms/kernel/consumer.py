@@ -1,15 +1,16 @@
 """Consumers: foreign facts in, effects out, exactly once in effect.
 
 A `Projector` feeds views in batches; a `Recorder` writes events down as they came, in batches; a `Reactor` turns facts
-into commands, one per transaction. Either way the effect,
-the appended events, the stream versions seen and the offset commit in one MySQL transaction. The offset moves by
-compare-and-set, so that a member which slept through a rebalance changes nothing; the stream versions make a repeated
-event, at whatever offset, harmless. What passes by itself (contention, a lost connection) is tried again for ever; what
-can never succeed is set aside with its key (`parking.py`), and the rest flows on.
+into commands, under load several in one transaction. Either way the effect, the appended events, the stream versions
+seen and the offset commit in one MySQL transaction. The offset moves by compare-and-set, so that a member which slept
+through a rebalance changes nothing; the stream versions make a repeated event, at whatever offset, harmless. What
+passes by itself (contention, a lost connection) is tried again for ever; what can never succeed is set aside with its
+key (`parking.py`), and the rest flows on.
 """
 
 import asyncio
 import contextlib
+import itertools
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -83,8 +84,14 @@ Fetched = Mapping[TopicPartition, Sequence["ConsumerRecord[bytes, bytes]"]]
 BATCH = 1000
 """Messages worked on at once; a projector writes them in one transaction."""
 
-CONCURRENT_PARTITIONS = 8
-"""Partitions that a reactor works on at a time; within one, order holds."""
+CONCURRENT_TRANSACTIONS = 4
+"""Transactions of a reactor at a time, each with partitions of its own; within a partition, order holds."""
+
+REACTIONS = 16
+"""Events that a reactor handles in one transaction at most: what they touch is locked until it ends."""
+
+PROJECTOR_SECONDS = 0.1
+"""How long a reactor lets its process's projector go ahead, where both read the same, before it holds events."""
 
 POISON_LIMIT = 20
 POISON_WINDOW_SECONDS = 300
@@ -93,9 +100,6 @@ POISON_WINDOW_SECONDS = 300
 LINGER_SECONDS = 0.05
 """How long events that change nothing which anybody waits for (those that a consumer does not read, and all events of a
 recorder) are gathered, so that they are noted together and not each in a transaction of its own."""
-
-CATCHING_UP = 20
-"""A partition's part of a batch that is at least so long is looked through for events seen before, to skip in runs."""
 
 STALL_SECONDS = 30.0
 """A consumer with lag whose position stands still for so long is rebuilt (aiokafka #1037, #847, #703)."""
@@ -127,11 +131,12 @@ class Projector:
 
 @dataclass(frozen=True)
 class Reactor:
-    """Turns facts into commands, one per transaction.
+    """Turns facts into commands.
 
-    `waits_for` names the projector whose views the handlers read: an event that rests on a fact which that projector
-    has not seen yet is held, with its key, until it has. So is an event of a topic that the projector reads itself,
-    until the projector has seen that very event.
+    Each handler has a unit of work of its own; under load those of several events commit together. Should one of them
+    fail, each is tried alone. `waits_for` names the projector whose views the handlers read: an event that rests on a
+    fact which that projector has not seen yet is held, with its key, until it has. So is an event of a topic that the
+    projector reads itself, until the projector has seen that very event.
     """
 
     name: str
@@ -250,13 +255,14 @@ class ConsumerRunner:
         self._gathered: dict[TopicPartition, list[Received]] = {}
         self._gathered_since = 0.0
         self._assignment = 0  # grows whenever positions are read from the database
+        self._assigned: frozenset[TopicPartition] = frozenset()
+        self._progress = asyncio.Event()  # another one after each step
         self._last_progress = time.monotonic()
         self._projections = consumer.projections if isinstance(consumer, Projector) else ()
         reactor = consumer if isinstance(consumer, Reactor) else None
         self._handlers: Mapping[Any, Reaction] = reactor.handlers if reactor else {}
         self._record = consumer.record if isinstance(consumer, Recorder) else None
         self._waits_for = reactor.waits_for if reactor else None
-        self._partitions_at_once = asyncio.Semaphore(CONCURRENT_PARTITIONS)
 
     # The life of the member ----------------------------------------------------------------------------------------
 
@@ -342,6 +348,7 @@ class ConsumerRunner:
     async def assigned(self, client: AIOKafkaConsumer, partitions: Iterable[TopicPartition]) -> None:
         """Take partitions over: continue where the database says."""
         wanted = list(partitions)
+        self._assigned = frozenset(wanted)
         self._gathered = {}
         self._assignment += 1
         CONSUMER_REBALANCES.labels(self.consumer.name).inc()
@@ -354,6 +361,7 @@ class ConsumerRunner:
     def revoked(self) -> None:
         """Give no advice until the group has formed anew: a commit in between would make this member join again."""
         self._joined = False
+        self._assigned = frozenset()
 
     async def _stored_offsets(self, wanted: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
         if not wanted:
@@ -440,6 +448,7 @@ class ConsumerRunner:
             if isinstance(self.consumer, Projector | Recorder):
                 await self._in_batches(_in_order(batches))
             else:
+                await self._let_projector_go_ahead(batches)
                 left = await self._react_to_partitions(batches)
                 if due:
                     await self._pass_over(_in_order(left))
@@ -576,34 +585,50 @@ class ConsumerRunner:
 
     # Reacting ------------------------------------------------------------------------------------------------------
 
+    async def _let_projector_go_ahead(self, batches: Mapping[TopicPartition, Sequence[Received]]) -> None:
+        """Wait a moment where the projector that this reactor waits for is just writing the same events.
+
+        To hold them with their keys, and to release them, would cost three transactions each.
+        """
+        read = {one: offsets[-1] for one, batch in batches.items() if (offsets := [r.offset for r in batch if r.fact])}
+        for runner in self._runtime.runners:
+            if runner.consumer.name == self._waits_for:
+                await runner.has_passed(read, PROJECTOR_SECONDS)
+
     async def _react_to_partitions(
         self, batches: Mapping[TopicPartition, list[Received]]
     ) -> dict[TopicPartition, list[Received]]:
-        """React to the events of several partitions side by side; return what only has to be moved past."""
-        async with asyncio.TaskGroup() as group:
-            reacting = {one: group.create_task(self._react_to_all(batch)) for one, batch in batches.items()}
-        return {one: task.result() for one, task in reacting.items() if task.result()}
+        """React to the events of several partitions; return those behind the last one that is read, to be passed over.
 
-    async def _react_to_all(self, batch: Sequence[Received]) -> list[Received]:
-        """React to a partition's events in order; return those after the last one that is read, which only move on.
-
-        In a long batch also those that were seen before only move on, and all that do are moved past here.
+        What is there is spread over a few transactions side by side, each with all of some partitions' events: under
+        load many events share what a transaction costs, and a single one is not held up.
         """
-        async with self._partitions_at_once:
-            catching_up = len(batch) >= CATCHING_UP
-            seen = await self._patiently(lambda: self._seen_now(batch)) if catching_up else {}
-            unread: list[Received] = []
-            for received in batch:
-                if (received.fact is None and received.fault is None) or self._was_seen(received, seen):
-                    unread.append(received)
+        groups: list[list[list[Received]]] = [[] for _ in range(CONCURRENT_TRANSACTIONS)]
+        left: dict[TopicPartition, list[Received]] = {}
+        for partition, batch in batches.items():
+            end = max((place for place, one in enumerate(batch, start=1) if _is_read(one)), default=0)
+            if batch[end:]:
+                left[partition] = batch[end:]
+            if end:
+                min(groups, key=lambda group: sum(map(len, group))).append(batch[:end])
+        async with asyncio.TaskGroup() as tasks:
+            for group in filter(None, groups):
+                tasks.create_task(self._react_to_group(group))
+        return left
+
+    async def _react_to_group(self, partitions: Sequence[Sequence[Received]]) -> None:
+        """React to all events of some partitions, a REACTIONS at a time, those of each partition in their order."""
+        for part in _portions(partitions, REACTIONS):
+            try:
+                if len(part) > 1:
+                    await self._react(part)
                     continue
-                await self._pass_over(unread)
-                unread = []
+            except Fenced:
+                raise
+            except Exception:  # noqa: BLE001  # one of them cannot be done, or others are in the way: event by event
+                CONSUMER_RETRIES.labels(self.consumer.name).inc()
+            for received in part:
                 await self._react_to(received)
-            if catching_up:
-                await self._pass_over(unread)
-                unread = []
-            return unread
 
     async def _pass_over(self, unread: Sequence[Received]) -> None:
         if unread:
@@ -616,7 +641,7 @@ class ConsumerRunner:
             await self._patiently(lambda: self._set_aside(received, "poison", reason))
             return
         try:
-            await self._patiently(lambda: self._react(received))
+            await self._patiently(lambda: self._react([received]))
         except Fenced:
             raise
         except NotYetKnown as missing:
@@ -631,43 +656,64 @@ class ConsumerRunner:
             reason = _reason(error)
             await self._patiently(lambda: self._set_aside(received, "poison", reason))
 
-    async def _react(self, received: Received) -> None:
-        envelope = received.envelope
-        if envelope is None:
-            raise Unreadable(received.fault or "not an event")
-        unit: UnitOfWork | None = None
-        wanted = self._wanted(received.topic, envelope)
+    async def _react(self, batch: Sequence[Received]) -> None:
+        """React to events in one transaction, those of each partition in their order.
+
+        Raises Unreadable for a message that nobody can apply, and whatever a handler raises; nothing is then done.
+        """
+        units: list[UnitOfWork] = []
+        wanted = [self._wanted(one) for one in batch]
         async with self._database.transaction() as connection:
-            standing = await self._enter(connection, [received], wanted)
-            if self._was_seen(received, standing.seen):
-                CONSUMER_SKIPPED.labels(self.consumer.name).inc()
-            elif standing.parked:
-                await park(connection, self.consumer.name, _parked(received))
-                self._wait()
-            else:
-                unit = await self._handle(connection, received, envelope, standing)
+            standing = await self._enter(connection, batch, [fact for facts in wanted for fact in facts])
+            applied: list[Received] = []
+            advanced: dict[str, Seen] = {}
+            for one, resting_on in zip(batch, wanted, strict=True):
+                if self._was_seen(one, standing.seen):
+                    CONSUMER_SKIPPED.labels(self.consumer.name).inc()
+                elif one.key in standing.parked:
+                    await park(connection, self.consumer.name, _parked(one))
+                    self._wait()
+                elif one.envelope is None or one.fault is not None:
+                    raise Unreadable(one.fault or "not an event")
+                elif await self._is_due(connection, one, one.envelope, resting_on, standing):
+                    if (unit := await self._apply(connection, one, one.envelope)) is not None:
+                        units.append(unit)
+                    applied.append(one)
+                    standing.seen[one.envelope.stream] = advanced[one.envelope.stream] = Seen.of(one.envelope)
+            await self._store_seen(connection, advanced)
             failpoint("consumer.before-commit")
         failpoint("consumer.after-commit")
-        self._moved([received])
-        await self._committed(unit)
+        self._moved(batch)
+        for one in applied:
+            self._count(one)
+        for unit in units:
+            await self._committed(unit)
 
-    async def _handle(
-        self, connection: AsyncConnection, received: Received, envelope: Envelope, standing: "_Standing"
-    ) -> UnitOfWork | None:
-        """Let the handler react to an event that is not old, unless it is too new (park) or too early (hold)."""
+    async def _is_due(
+        self,
+        connection: AsyncConnection,
+        received: Received,
+        envelope: Envelope,
+        wanted: Sequence[Waiting],
+        standing: "_Standing",
+    ) -> bool:
+        """Say whether an event that is not old is to be applied now; one that came too early is parked with its key."""
         seen = standing.seen.get(envelope.stream)
         if self._judge(received, envelope, seen) is Verdict.GAP:
             await self._park_gap(connection, received, seen)
-            return None
-        missing = standing.missing
+            standing.parked[received.key] = "gap"
+            return False
+        missing = first_missing(wanted, standing.known)
         if missing is not None:
             reason = f"waits until {self._waits_for} has seen {missing.stream} version {missing.version}"
             await park(connection, self.consumer.name, _parked(received), kind="held", reason=reason, waiting=missing)
+            standing.parked[received.key] = "held"
             self._wait()
-            return None
-        return await self._apply(connection, received, envelope)
+            return False
+        return True
 
     async def _apply(self, connection: AsyncConnection, received: Received, envelope: Envelope) -> UnitOfWork | None:
+        """Let the effect of one event happen; whoever calls it notes that the event was seen."""
         unit: UnitOfWork | None = None
         if self._record is not None:
             await self._record(connection, [received])
@@ -684,9 +730,6 @@ class ConsumerRunner:
                 with trail(correlation_id=envelope.correlation_id, traceparent=traceparent):
                     await self._handlers[type(received.fact)](unit, received.fact, envelope)
         failpoint("consumer.in-batch")
-        await self._store_seen(connection, {envelope.stream: Seen.of(envelope)})
-        CONSUMED.labels(self.consumer.name).inc()
-        self._observe_age(envelope)
         return unit
 
     async def _committed(self, unit: UnitOfWork | None) -> None:
@@ -695,13 +738,19 @@ class ConsumerRunner:
                 self._runtime.executor.wake()
             await unit.committed()
 
-    def _wanted(self, topic: str, envelope: Envelope) -> list[Waiting]:
+    def _wanted(self, received: Received) -> list[Waiting]:
         """Return the facts that the consumer's projector must have seen before this event."""
-        if self._waits_for is None:
+        envelope = received.envelope
+        if self._waits_for is None or envelope is None or received.fact is None:
             return []
         topics = next(one.consumer.topics for one in self._runtime.runners if one.consumer.name == self._waits_for)
-        itself = Waiting(topic, envelope.stream, envelope.version)
+        itself = Waiting(received.topic, envelope.stream, envelope.version)
         return [one for one in (*envelope.prerequisites, itself) if one.topic in topics]
+
+    def _count(self, applied: Received) -> None:
+        CONSUMED.labels(self.consumer.name).inc()
+        if applied.envelope is not None and applied.fact is not None:
+            self._observe_age(applied.envelope)
 
     def _observe_age(self, envelope: Envelope) -> None:
         age = datetime.now(UTC) - envelope.time
@@ -768,18 +817,23 @@ class ConsumerRunner:
         return _Standing(
             {row.key_: row.kind for row in parked.rows},
             _seen_of(seen.rows),
-            first_missing(wanted, known.rows),
+            known.rows,
         )
 
     def _moved(self, batch: Sequence[Received]) -> None:
         for one in batch:
             self._positions[TopicPartition(one.topic, one.partition)] = one.offset + 1
+        self._progress.set()
+        self._progress = asyncio.Event()
 
-    async def _seen_now(self, batch: Sequence[Received]) -> dict[str, Seen]:
-        """Return what was seen of a batch's streams; what says no later, in the transaction of the effect, decides."""
-        streams = {one.envelope.stream for one in batch if one.envelope is not None}
-        async with self._database.read() as connection:
-            return _seen_of(await _SEEN.rows(connection, consumer=self.consumer.name, streams=streams))
+    async def has_passed(self, offsets: Mapping[TopicPartition, int], seconds: float) -> None:
+        """Wait until this consumer has passed the offsets, of those partitions that it holds, and no longer."""
+        until = time.monotonic() + seconds
+        while any(self._positions.get(one, 0) <= offset for one, offset in offsets.items() if one in self._assigned):
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            await at_most(left, self._progress.wait())
 
     async def _store_seen(self, connection: AsyncConnection, advanced: Mapping[str, Seen]) -> None:
         if advanced:
@@ -919,7 +973,7 @@ class ConsumerRunner:
         if received.envelope is None or received.fault is not None:
             raise Unreadable(received.fault or "not an event")
         envelope = received.envelope
-        wanted = self._wanted(received.topic, envelope)
+        wanted = self._wanted(received)
         seen, known = await together(
             connection,
             _SEEN.having(consumer=self.consumer.name, streams={envelope.stream}),
@@ -930,7 +984,10 @@ class ConsumerRunner:
             return True, None
         if verdict is Verdict.GAP or first_missing(wanted, known.rows) is not None:
             return False, None
-        return True, await self._apply(connection, received, envelope)
+        unit = await self._apply(connection, received, envelope)
+        await self._store_seen(connection, {envelope.stream: Seen.of(envelope)})
+        self._count(received)
+        return True, unit
 
 
 class _Assignments(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships no types
@@ -957,6 +1014,25 @@ def _parts(records: Fetched) -> Iterator[Fetched]:
         yield {one: part for one, found in records.items() if (part := found[begin : begin + share])}
 
 
+def _is_read(received: Received) -> bool:
+    """Say whether a reactor has to do more about an event than to move past it."""
+    return received.fact is not None or received.fault is not None
+
+
+def _portions(partitions: Sequence[Sequence[Received]], size: int) -> Iterator[list[Received]]:
+    """Give the events of partitions in portions with `size` that are read, those of each partition in their order."""
+    portion: list[Received] = []
+    read = 0
+    for one in itertools.chain.from_iterable(partitions):
+        portion.append(one)
+        read += _is_read(one)
+        if read == size:
+            yield portion
+            portion, read = [], 0
+    if portion:
+        yield portion
+
+
 def _seen_of(rows: Sequence[Any]) -> dict[str, Seen]:
     """Return how far each stream was seen, of the rows of _SEEN."""
     return {row.stream: Seen(row.log_epoch, row.version) for row in rows}
@@ -968,11 +1044,11 @@ def _in_order(batches: Mapping[TopicPartition, Sequence[Received]]) -> list[Rece
 
 
 class _Standing(NamedTuple):
-    """What is known as a batch begins: its parked keys, its streams, and the first fact that it must wait for."""
+    """What is known as a batch begins: its parked keys, its streams, and how far the projector is that it waits for."""
 
     parked: dict[str, str]
     seen: dict[str, Seen]
-    missing: Waiting | None
+    known: Sequence[Any]
 
 
 _offset = (

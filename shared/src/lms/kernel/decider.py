@@ -24,9 +24,10 @@ class Decider(Generic[C, S, E]):
     """An aggregate: where its streams live and how it decides.
 
     Streams are named `<category>-<id>` and go whole to `topic`. `state_type` tells pydantic how to write and read a
-    snapshot of the state. Raise `evolve_version` whenever `evolve` or the state's shape changes: snapshots of other
-    versions are ignored and written anew. With `every_partition` each fact goes to every partition of the topic,
-    behind all that was committed before it: whoever finds it in a partition has read everything of before there.
+    snapshot of the state, which is immutable: it is kept, and shared. Raise `evolve_version` whenever `evolve` or the
+    state's shape changes: snapshots of other versions are ignored and written anew. With `every_partition` each fact
+    goes to every partition of the topic, behind all that was committed before it: whoever finds it in a partition has
+    read everything of before there.
     """
 
     category: str

@@ -7,9 +7,10 @@ isolation level. Streams that are long are read from their newest snapshot.
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic
+from typing import Any, Generic, NamedTuple
 
 import orjson
+from cachetools import LRUCache
 from pydantic import ValidationError
 from sqlalchemy import bindparam, func, insert, literal, or_, select, union_all
 from sqlalchemy.dialects.mysql import insert as upsert
@@ -28,11 +29,14 @@ from lms.kernel.statements import Call, Result, Statement, together
 SNAPSHOT_EVERY = 200
 """Events after which a stream gets a new snapshot."""
 
+REMEMBERED_EVENTS = 50_000
+"""Events of the streams whose states a process keeps in memory, together; those used last."""
+
 _PAGE = 5_000
 
 _ENTER_EVENTS = Statement(insert(events))
 _ENTER_OUTBOX = Statement(insert(outbox))
-_EVENTS = select(events.c.version, events.c.type, events.c.schema_version, events.c.data).where(
+_EVENTS = select(events.c.version, events.c.type, events.c.schema_version, events.c.data, events.c.event_id).where(
     events.c.stream == bindparam("stream")
 )
 _OF_SNAPSHOT = (snapshots.c.stream == bindparam("stream"), snapshots.c.evolve_version == bindparam("evolve_version"))
@@ -43,14 +47,16 @@ _LOAD = Statement(
             literal("").label("type"),
             literal(0).label("schema_version"),
             snapshots.c.state.label("data"),
+            literal("").label("event_id"),
         ).where(*_OF_SNAPSHOT),
         _EVENTS.where(
-            events.c.version > func.coalesce(select(snapshots.c.version).where(*_OF_SNAPSHOT).scalar_subquery(), 0)
+            events.c.version >= func.coalesce(select(snapshots.c.version).where(*_OF_SNAPSHOT).scalar_subquery(), 0)
         ),
     )
 )
-"""The snapshot, which has no type, and the events behind it; one statement, so that they are of one moment."""
+"""The snapshot, which has no type, its last event and those behind; one statement, so that they are of one moment."""
 _LOAD_EVENTS = Statement(_EVENTS)
+_LOAD_SINCE = Statement(_EVENTS.where(events.c.version >= bindparam("version")))
 
 
 class ConcurrencyConflict(Exception):
@@ -104,8 +110,19 @@ class Loaded(Generic[S]):
     snapshot_version: int = 0
 
 
+class _Remembered(NamedTuple):
+    """The state of a stream, and the id of the event that it stands at."""
+
+    loaded: Loaded[Any]
+    event_id: str
+
+
 class EventStore:
-    """Appends to and reads from the streams of one service; holds no state beside the log's epoch.
+    """Appends to and reads from the streams of one service.
+
+    States that were loaded are kept in memory: to load one again takes the events since. What is kept counts only if
+    the stream still holds, at that version, the very event that was folded last; so it may come from a transaction
+    that was rolled back, or be older than a restore.
 
     `source` is the service's name, as it stands in `ce_source`. `views_exist` says whether the inline views have been
     held here before, so that their rows in `view_generations` are there.
@@ -116,6 +133,9 @@ class EventStore:
         self.codec = codec
         self.views_exist = False
         self._log_epoch: int | None = None
+        self._remembered: LRUCache[str, _Remembered] = LRUCache(
+            REMEMBERED_EVENTS, getsizeof=lambda one: min(one.loaded.version, REMEMBERED_EVENTS)
+        )
 
     async def log_epoch(self, connection: AsyncConnection) -> int:
         """Return the epoch that new events carry. A restore raises it while no service runs."""
@@ -208,21 +228,36 @@ class EventStore:
         return recorded, results[: len(ahead)]
 
     async def load(self, connection: AsyncConnection, decider: Decider[C, S, E], aggregate_id: str) -> Loaded[S]:
-        """Return the state of an aggregate, from its newest usable snapshot on."""
+        """Return the state of an aggregate, from what is remembered of it, else from its newest usable snapshot on."""
         stream = decider.stream(aggregate_id)
+        known = self._remembered.get(stream)
+        if known is not None:
+            rows = sorted(await _LOAD_SINCE.rows(connection, stream=stream, version=known.loaded.version))
+            if rows and rows[0].event_id == known.event_id:
+                return self._folded(decider, stream, known.loaded, rows)
+            del self._remembered[stream]
         rows = sorted(await _LOAD.rows(connection, stream=stream, evolve_version=decider.evolve_version))
-        state, version = decider.initial, 0
+        loaded = Loaded(decider.initial, 0)
         if rows and not rows[0].type:
             snapshot, *rows = rows
             try:
                 state, version = decider.snapshot_adapter.validate_json(snapshot.data), int(snapshot.version)
+                loaded = Loaded(state, version, version)
             except ValidationError:  # a snapshot is only a shortcut: read the events instead
                 rows = sorted(await _LOAD_EVENTS.rows(connection, stream=stream))
-        snapshot_version = version
+        return self._folded(decider, stream, loaded, rows)
+
+    def _folded(self, decider: Decider[C, S, E], stream: str, loaded: Loaded[S], rows: Sequence[Any]) -> Loaded[S]:
+        """Fold the rows that lie behind a state, and remember what comes of them."""
+        state, version = loaded.state, loaded.version
         for row in rows:
-            state = decider.evolve(state, self.codec.decode(row.type, row.schema_version, row.data))  # type: ignore[arg-type]  # the category holds E only
-            version = int(row.version)
-        return Loaded(state, version, snapshot_version)
+            if row.version > version:
+                state = decider.evolve(state, self.codec.decode(row.type, row.schema_version, row.data))  # type: ignore[arg-type]  # the category holds E only
+                version = int(row.version)
+        found = Loaded(state, version, loaded.snapshot_version)
+        if rows:
+            self._remembered[stream] = _Remembered(found, rows[-1].event_id)
+        return found
 
     async def snapshot(
         self, connection: AsyncConnection, decider: Decider[C, S, E], aggregate_id: str, loaded: Loaded[S]
@@ -236,6 +271,7 @@ class EventStore:
             version=loaded.version,
             state=decider.snapshot_adapter.dump_json(loaded.state).decode(),
         )
+        self._remembered.pop(decider.stream(aggregate_id), None)  # which does not know of it
         await connection.execute(
             statement.on_duplicate_key_update(
                 evolve_version=statement.inserted.evolve_version,

@@ -13,7 +13,7 @@ YOUNG = 20_000
 
 
 def collect_seldom() -> None:
-    """Leave what there is now out of every later collection, and collect less often from now on.
+    """Leave what there is now out of every later collection, and collect, less often, from now on.
 
     To be called once, when everything is imported and before the work begins. Cycles are still found; at most some
     thousands of small objects wait for it.
@@ -21,3 +21,4 @@ def collect_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
+    gc.enable()  # whoever starts a process may have left that off for the imports

@@ -18,7 +18,7 @@ import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.conn import create_conn
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, TopicAuthorizationFailedError, for_code
 from aiokafka.helpers import create_ssl_context
 
 from lms.kernel.waiting import cancelled
@@ -54,7 +54,7 @@ class WrongPartitions(Exception):
 
 
 class NotDeleted(Exception):
-    """A topic that must be made anew is still there."""
+    """A topic that must be made anew is still there, or may not be deleted."""
 
 
 def connection(brokers: str) -> dict[str, Any]:
@@ -147,7 +147,10 @@ async def recreate(bootstrap_servers: str, topics: Sequence[Topic]) -> None:
         if time.monotonic() > until:
             raise NotDeleted(f"Kafka does not delete {', '.join(used)}; is delete.topic.enable off?")
         async with _running(AIOKafkaAdminClient(**connection(bootstrap_servers))) as admin:
-            await admin.delete_topics(used)
+            answer = await admin.delete_topics(used)
+        refused = [name for name, code in answer.topic_error_codes if for_code(code) is TopicAuthorizationFailedError]
+        if refused:
+            raise NotDeleted(f"This user may not delete {', '.join(refused)}: it lacks the right Delete on them.")
         await asyncio.sleep(0.2)
     while True:
         await declare(bootstrap_servers, topics)

@@ -20,6 +20,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    bindparam,
     delete,
     func,
     select,
@@ -30,9 +31,11 @@ from sqlalchemy.dialects.mysql import LONGTEXT
 from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lms.kernel.ids import new_id
 from lms.kernel.metrics import CACHE_LOOKUPS, announce_cache
 from lms.kernel.schema import instant, name
-from lms.notifications.decider import Kind, Notice
+from lms.kernel.statements import Statement, together
+from lms.notifications.decider import Channel, Kind, Notice
 
 metadata = MetaData()
 
@@ -96,29 +99,49 @@ _NOTICE = TypeAdapter(Notice)
 # --- telling ----------------------------------------------------------------------------------------------------------
 
 
-async def add_to_inbox(connection: AsyncConnection, entry_id: str, notice: Notice, at: datetime) -> bool:
-    """Put a notice into its person's inbox; say whether it was not there yet."""
-    row = {
-        "id": entry_id, "employee_id": notice.person, "cause": notice.cause, "kind": notice.kind,
+_ENTER_INBOX = Statement(upsert(inbox).prefix_with("IGNORE"))
+_ENTER_MAIL = Statement(
+    upsert(mails)
+    .values({one.name: bindparam(one.name) for one in mails.c} | {"due_at": func.now(6)})
+    .prefix_with("IGNORE")
+)
+_change = upsert(inboxes)
+_CHANGED = Statement(_change.on_duplicate_key_update(changes=inboxes.c.changes + _change.inserted.changes))
+
+
+async def tell(
+    connection: AsyncConnection, found: Sequence[tuple[Notice, Channel]], at: datetime, traceparent: str | None
+) -> list[tuple[Notice, Channel]]:
+    """Put notices into their people's inboxes, or have them mailed, in the trace of what they tell of.
+
+    Returns those of which that was not so yet.
+    """
+    calls = [
+        _ENTER_INBOX.having(**_entry(notice, at))
+        if channel == "in-app"
+        else _ENTER_MAIL.having(**_mail(notice, at, traceparent))
+        for notice, channel in found
+    ]
+    entered = await together(connection, *calls)
+    new = [one for one, result in zip(found, entered, strict=True) if result.rowcount]
+    await _changed(connection, {notice.person for notice, channel in new if channel == "in-app"})
+    return new
+
+
+def _entry(notice: Notice, at: datetime) -> dict[str, Any]:
+    return {
+        "id": new_id(), "employee_id": notice.person, "cause": notice.cause, "kind": notice.kind,
         "request_id": notice.request_id, "revision": notice.revision, "notice": _json(notice), "created_at": at,
+        "read_at": None,
     }  # fmt: skip
-    done = await connection.execute(upsert(inbox).values(row).prefix_with("IGNORE"))
-    if done.rowcount:
-        await _changed(connection, notice.person)
-    return bool(done.rowcount)
 
 
-async def add_mail(
-    connection: AsyncConnection, mail_id: str, notice: Notice, at: datetime, traceparent: str | None
-) -> bool:
-    """Have a notice mailed to its person, in the trace of what it tells of; say whether that was not so yet."""
-    row = {
-        "id": mail_id, "employee_id": notice.person, "cause": notice.cause, "channel": "email", "kind": notice.kind,
-        "notice": _json(notice), "status": "pending", "attempts": 0, "due_at": func.now(6), "created_at": at,
+def _mail(notice: Notice, at: datetime, traceparent: str | None) -> dict[str, Any]:
+    return {
+        "id": new_id(), "employee_id": notice.person, "cause": notice.cause, "channel": "email", "kind": notice.kind,
+        "notice": _json(notice), "status": "pending", "reason": None, "attempts": 0, "created_at": at, "sent_at": None,
         "traceparent": traceparent,
     }  # fmt: skip
-    done = await connection.execute(upsert(mails).values(row).prefix_with("IGNORE"))
-    return bool(done.rowcount)
 
 
 async def forget(connection: AsyncConnection, employee_id: str) -> None:
@@ -131,7 +154,7 @@ async def forget(connection: AsyncConnection, employee_id: str) -> None:
         .values(status="dropped", reason="erased")
     )
     await connection.execute(update(mails).where(mails.c.employee_id == employee_id).values(notice=""))
-    await _changed(connection, employee_id)
+    await _changed(connection, [employee_id])
 
 
 async def not_told(connection: AsyncConnection, found: Sequence[Notice]) -> list[Notice]:
@@ -186,7 +209,7 @@ async def mark_read(connection: AsyncConnection, employee_id: str, at: datetime,
             return False
         unread = unread.where(inbox.c.id == entry_id)
     if (await connection.execute(unread)).rowcount:
-        await _changed(connection, employee_id)
+        await _changed(connection, [employee_id])
     return True
 
 
@@ -212,9 +235,9 @@ async def count_unread(connection: AsyncConnection, redis: Redis, employee_id: s
     return count
 
 
-async def _changed(connection: AsyncConnection, employee_id: str) -> None:
-    insert = upsert(inboxes).values(employee_id=employee_id, changes=1)
-    await connection.execute(insert.on_duplicate_key_update(changes=inboxes.c.changes + 1))
+async def _changed(connection: AsyncConnection, people: Collection[str]) -> None:
+    if people:
+        await together(connection, _CHANGED.of([{"employee_id": one, "changes": 1} for one in sorted(people)]))
 
 
 # --- preferences ------------------------------------------------------------------------------------------------------
@@ -228,12 +251,18 @@ class Preferences:
     version: int = 0
 
 
+_PREFERENCES = select(preferences.c.employee_id, preferences.c.version, preferences.c.mail_off).where(
+    preferences.c.employee_id.in_(bindparam("people", expanding=True))
+)
+_READ_PREFERENCES, _LOCK_PREFERENCES = Statement(_PREFERENCES), Statement(_PREFERENCES.with_for_update())
+
+
 async def preferences_of(
     connection: AsyncConnection, employee_ids: Collection[str], *, lock: bool = False
 ) -> dict[str, Preferences]:
     """Return the preferences of those who have chosen any; `lock` keeps others from changing them."""
-    statement = select(preferences).where(preferences.c.employee_id.in_(sorted(employee_ids)))
-    rows = await connection.execute(statement.with_for_update() if lock else statement)
+    statement = _LOCK_PREFERENCES if lock else _READ_PREFERENCES
+    rows = await statement.rows(connection, people=sorted(employee_ids))
     return {row.employee_id: Preferences(frozenset(orjson.loads(row.mail_off)), row.version) for row in rows}
 
 
@@ -257,29 +286,36 @@ class Mail:
     traceparent: str | None
 
 
+_DUE = Statement(
+    select(mails.c.id, mails.c.notice, mails.c.attempts, mails.c.traceparent)
+    .where(mails.c.status == "pending", mails.c.due_at <= func.now(6))
+    .order_by(mails.c.due_at)
+    .limit(bindparam("limit", type_=Integer))
+    .with_for_update(skip_locked=True)
+)
+_LEASE = Statement(
+    update(mails)
+    .where(mails.c.id.in_(bindparam("ids", expanding=True)))
+    .values(attempts=mails.c.attempts + 1, due_at=text("NOW(6) + INTERVAL :microseconds MICROSECOND"))
+)
+_SENT = Statement(
+    update(mails)
+    .where(mails.c.id == bindparam("mail_id"), mails.c.status == "pending")
+    .values(status="sent", reason=None, sent_at=func.now(6))
+)
+
+
 async def lease(connection: AsyncConnection, limit: int, seconds: float) -> list[Mail]:
     """Take mails that are due, for so many seconds: then they are due again, whatever became of who took them."""
-    rows = (
-        await connection.execute(
-            select(mails.c.id, mails.c.notice, mails.c.attempts, mails.c.traceparent)
-            .where(mails.c.status == "pending", mails.c.due_at <= func.now(6))
-            .order_by(mails.c.due_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-    ).all()
+    rows = await _DUE.rows(connection, limit=limit)
     if rows:
-        await connection.execute(
-            update(mails)
-            .where(mails.c.id.in_([row.id for row in rows]))
-            .values(attempts=mails.c.attempts + 1, due_at=_in(seconds))
-        )
+        await _LEASE.execute(connection, ids=[row.id for row in rows], microseconds=int(seconds * 1_000_000))
     return [Mail(row.id, _NOTICE.validate_json(row.notice), row.attempts + 1, row.traceparent) for row in rows]
 
 
 async def mark_sent(connection: AsyncConnection, mail_id: str) -> None:
-    """Note that the mail server has taken a mail."""
-    await _settle(connection, mail_id, {"status": "sent", "reason": None, "sent_at": func.now(6)})
+    """Note that the mail server has taken a mail; one that was dropped meanwhile stays so."""
+    await _SENT.execute(connection, mail_id=mail_id)
 
 
 async def give_up(connection: AsyncConnection, mail_id: str, status: str, reason: str) -> None:

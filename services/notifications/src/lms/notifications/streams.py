@@ -18,6 +18,7 @@ from faust.types import StreamT
 from pydantic import TypeAdapter
 
 from lms.kernel.execution import CommandContext, UnitOfWork
+from lms.kernel.garbage import collect_seldom
 from lms.kernel.http import create_app
 from lms.kernel.kafka import Topic, connection, declare
 from lms.kernel.logs import configure as configure_logs
@@ -165,6 +166,7 @@ def main() -> None:
     except (BadSettings, BadTracing) as error:
         sys.exit(f"{NAME} cannot start:\n{error}")
     configure_logs(NAME, settings.log_level, instance=settings.instance, environment=settings.environment)
+    collect_seldom()
     if chosen.topics:
         asyncio.run(declare(settings.kafka_bootstrap_servers, [topic_of()]))
     else:

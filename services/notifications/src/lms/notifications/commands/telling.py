@@ -7,7 +7,6 @@ from prometheus_client import Counter
 from lms.kernel.errors import NotFound, Stale
 from lms.kernel.event import Envelope
 from lms.kernel.execution import UnitOfWork
-from lms.kernel.ids import new_id
 from lms.notifications import store
 from lms.notifications.decider import HR, KINDS, Known, Notice, Telling, Waiting, channels, notices
 from lms.notifications.projections.cases import case_of, waiting_for_approvers
@@ -37,17 +36,15 @@ async def tell(uow: UnitOfWork, found: Sequence[Notice]) -> None:
     people = {notice.person for notice in found}
     erased = await erased_among(uow.connection, people)
     chosen = await store.preferences_of(uow.connection, people)
-    for notice in sorted(found, key=lambda one: (one.person, one.cause)):
-        if notice.person in erased:
-            continue
-        for channel in channels(notice.kind, chosen.get(notice.person, Preferences()).mail_off):
-            if channel == "in-app":
-                new = await store.add_to_inbox(uow.connection, new_id(), notice, uow.now)
-            else:
-                new = await store.add_mail(uow.connection, new_id(), notice, uow.now, uow.causality.traceparent)
-            if new:
-                uow.concerns(notice.person)
-                TOLD.labels(notice.kind, channel).inc()
+    wanted = [
+        (notice, channel)
+        for notice in sorted(found, key=lambda one: (one.person, one.cause))
+        if notice.person not in erased
+        for channel in channels(notice.kind, chosen.get(notice.person, Preferences()).mail_off)
+    ]
+    for notice, channel in await store.tell(uow.connection, wanted, uow.now, uow.causality.traceparent):
+        uow.concerns(notice.person)
+        TOLD.labels(notice.kind, channel).inc()
 
 
 async def forget(uow: UnitOfWork, fact: EmployeeErased, _envelope: Envelope) -> None:

@@ -6,13 +6,14 @@ from datetime import UTC
 from typing import Any, ClassVar, Literal, cast
 
 import orjson
-from sqlalchemy import Column, Date, Index, Integer, MetaData, SmallInteger, Table, func, select
+from sqlalchemy import Column, Date, Index, Integer, MetaData, SmallInteger, Table, bindparam, func, select
 from sqlalchemy.dialects.mysql import LONGTEXT
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.event import Envelope
 from lms.kernel.projection import Projection, Update, Upsert, Write, live
 from lms.kernel.schema import name
+from lms.kernel.statements import Statement
 from lms.notifications.decider import Asked, Waiting, asked_people
 from lms.notifications.store import inbox
 from lms.notifications.upstream import (
@@ -103,14 +104,19 @@ class Case:
     decided_by: str | None
 
 
+_CASE = Statement(
+    select(cases).where(
+        live(cases, Cases.name),
+        cases.c.request_id == bindparam("request_id"),
+        cases.c.revision == bindparam("revision"),
+    )
+)
+
+
 async def case_of(connection: AsyncConnection, request_id: str, revision: int) -> Case | None:
     """Return the case of a revision."""
-    row = (
-        await connection.execute(
-            select(cases).where(live(cases, Cases.name), cases.c.request_id == request_id, cases.c.revision == revision)
-        )
-    ).first()
-    return None if row is None else _read(row)
+    rows = await _CASE.rows(connection, request_id=request_id, revision=revision)
+    return _read(rows[0]) if rows else None
 
 
 async def waiting_for_approvers(connection: AsyncConnection, in_hr: Collection[str]) -> list[Waiting]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, ClassVar
 
-from sqlalchemy import Boolean, Column, Date, Index, MetaData, SmallInteger, Table, or_, select
+from sqlalchemy import Boolean, Column, Date, Index, MetaData, SmallInteger, Table, bindparam, or_, select
 from sqlalchemy.dialects.mysql import LONGTEXT
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,6 +13,7 @@ from lms.kernel.event import Envelope
 from lms.kernel.projection import Projection, Upsert, Write, live
 from lms.kernel.schema import name
 from lms.kernel.sealed import Sealed
+from lms.kernel.statements import Statement
 from lms.notifications.decider import HR
 from lms.notifications.upstream import (
     EmployeeContactChanged,
@@ -76,17 +77,23 @@ class Contact:
     email: Sealed
 
 
+_AMONG = (live(people, People.name), people.c.employee_id.in_(bindparam("people", expanding=True)))
+_CONTACTS = Statement(
+    select(people.c.employee_id, people.c.sealed_name, people.c.sealed_email).where(
+        *_AMONG, people.c.sealed_email.is_not(None)
+    )
+)
+_ERASED = Statement(
+    select(people.c.employee_id, people.c.erased)
+    .where(*_AMONG)
+    .order_by(people.c.employee_id)
+    .with_for_update(read=True)
+)
+
+
 async def contacts(connection: AsyncConnection, employee_ids: Collection[str]) -> dict[str, Contact]:
     """Return the contacts of those who have one."""
-    if not employee_ids:
-        return {}
-    rows = await connection.execute(
-        select(people.c.employee_id, people.c.sealed_name, people.c.sealed_email).where(
-            live(people, People.name),
-            people.c.employee_id.in_(sorted(employee_ids)),
-            people.c.sealed_email.is_not(None),
-        )
-    )
+    rows = await _CONTACTS.rows(connection, people=sorted(employee_ids))
     return {
         row.employee_id: Contact(
             Sealed.model_validate_json(row.sealed_name), Sealed.model_validate_json(row.sealed_email)
@@ -97,12 +104,7 @@ async def contacts(connection: AsyncConnection, employee_ids: Collection[str]) -
 
 async def erased_among(connection: AsyncConnection, employee_ids: Collection[str]) -> frozenset[str]:
     """Return who of them was erased, and keep the others from being erased until the transaction ends."""
-    rows = await connection.execute(
-        select(people.c.employee_id, people.c.erased)
-        .where(live(people, People.name), people.c.employee_id.in_(sorted(employee_ids)))
-        .order_by(people.c.employee_id)
-        .with_for_update(read=True)
-    )
+    rows = await _ERASED.rows(connection, people=sorted(employee_ids))
     return frozenset(row.employee_id for row in rows if row.erased)
 
 

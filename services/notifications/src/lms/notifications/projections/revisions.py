@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
-from sqlalchemy import Column, Date, Integer, MetaData, SmallInteger, Table, select
+from sqlalchemy import Column, Date, Integer, MetaData, SmallInteger, Table, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.event import Envelope
 from lms.kernel.projection import Projection, Upsert, Write, live
 from lms.kernel.schema import name
+from lms.kernel.statements import Statement
 from lms.notifications.decider import Asked
 from lms.notifications.upstream import LeaveAmended, LeaveApprovalRequested, LeaveRequested
 
@@ -41,21 +42,22 @@ class Revisions(Projection):
     }
 
 
+_ASKED = Statement(
+    select(revisions)
+    .where(
+        live(revisions, Revisions.name),
+        revisions.c.request_id == bindparam("request_id"),
+        revisions.c.revision <= bindparam("revision"),
+    )
+    .order_by(revisions.c.revision.desc())
+    .limit(1)
+)
+
+
 async def asked_for(connection: AsyncConnection, request_id: str, revision: int) -> Asked | None:
     """Return what a revision asks for; of one that the leave book has not told, what the request asked for last.
 
     Revisions that only end a request (a cancellation) name no days of their own.
     """
-    row = (
-        await connection.execute(
-            select(revisions)
-            .where(
-                live(revisions, Revisions.name),
-                revisions.c.request_id == request_id,
-                revisions.c.revision <= revision,
-            )
-            .order_by(revisions.c.revision.desc())
-            .limit(1)
-        )
-    ).first()
-    return None if row is None else Asked(row.leave_type, row.first_day, row.last_day)
+    rows = await _ASKED.rows(connection, request_id=request_id, revision=revision)
+    return Asked(rows[0].leave_type, rows[0].first_day, rows[0].last_day) if rows else None

@@ -205,7 +205,7 @@ def overlapping(
         day
         for request in book.requests.values()
         if request.request_id != besides
-        for day, (begin, end) in _booked(request)
+        for day, (begin, end) in _booked(request, interval)
         if day in wanted and begin < wanted[day][1] and wanted[day][0] < end
     ]
     if not clashes:
@@ -213,10 +213,16 @@ def overlapping(
     return Overlapping(f"Another request books {min(clashes)} already.", (FieldError("/start_date", "overlaps"),))
 
 
-def _booked(request: Request) -> Iterator[tuple[date, tuple[int, int]]]:
+def _booked(request: Request, within: Interval) -> Iterator[tuple[date, tuple[int, int]]]:
+    """Return the days that a request books, and from which minute to which, of revisions that reach into an interval.
+
+    Most of a long history does not.
+    """
     for revision in request.booking:
-        for day in revision.days:
-            yield day.date, minutes_of(day.part, revision.interval.from_time, revision.interval.to_time)
+        booked = revision.interval
+        if booked.start_date <= within.end_date and within.start_date <= booked.end_date:
+            for day in revision.days:
+                yield day.date, minutes_of(day.part, booked.from_time, booked.to_time)
 
 
 class _Changeable(NamedTuple):

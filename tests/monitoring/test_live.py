@@ -124,19 +124,16 @@ async def test_every_panel_shows_data_while_people_work(
     )
     await verified.communicate()
 
-    def empty() -> list[str]:
-        return [
-            str(query)
-            for query in dashboards.queries()
-            if not [one for one in watched.query(query.filled()) if not math.isnan(float(one["value"][1]))]
-        ]
+    def empty(query: dashboards.Query) -> bool:
+        return all(math.isnan(float(one["value"][1])) for one in watched.query(query.filled()))
 
     def filled() -> None:
+        missing = dashboards.queries()
         with everyday_life(company, load):
             until = time.monotonic() + SOON
-            while (missing := empty()) and time.monotonic() < until:
+            while (missing := list(filter(empty, missing))) and time.monotonic() < until:
                 time.sleep(2)
-        assert not missing, "\n".join(missing)
+        assert not missing, "\n".join(map(str, missing))
 
     await asyncio.to_thread(filled)
 

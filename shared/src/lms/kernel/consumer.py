@@ -1007,11 +1007,14 @@ class _Assignments(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka
 
 
 def _parts(records: Fetched) -> Iterator[Fetched]:
-    """Give what was fetched in parts of about BATCH messages, each with its share of every partition; nothing once."""
-    share = max(1, BATCH // max(1, len(records)))
+    """Give what was fetched in parts of at most BATCH messages, with a share of every partition; nothing once."""
+    partitions = list(records)
+    share = max(1, BATCH // max(1, len(partitions)))
     longest = max(map(len, records.values()), default=0)
     for begin in range(0, max(1, longest), share):
-        yield {one: part for one, found in records.items() if (part := found[begin : begin + share])}
+        for first in range(0, max(1, len(partitions)), BATCH):  # one time, unless BATCH is less than the partitions
+            chosen = partitions[first : first + BATCH]
+            yield {one: part for one in chosen if (part := records[one][begin : begin + share])}
 
 
 def _is_read(received: Received) -> bool:

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple, NoReturn
 
-import aiomysql
 from pymysql.constants.SERVER_STATUS import SERVER_STATUS_NO_BACKSLASH_ESCAPES as _NO_BACKSLASH_ESCAPES
 from pymysql.err import MySQLError
 from sqlalchemy import Executable, Insert, SelectBase
@@ -204,7 +203,9 @@ async def _by_core(connection: AsyncConnection, call: Call) -> Result:
 async def _send(
     connection: AsyncConnection, raw: Any, calls: Sequence[Call], texts: Sequence[tuple[int, str]], into: list[Result]
 ) -> None:
-    cursor = aiomysql.Cursor(raw)
+    # Core's cursor, which does not ask for the text of warnings (of a row that IGNORE left out; of VALUES() on MySQL): to
+    # ask takes another round trip.
+    cursor = connection.dialect.dbapi.Cursor(raw)  # type: ignore[union-attr]  # the dialect's module has it
     number = texts[0][0]
     try:
         await cursor.execute(";".join([text for _, text in texts]))

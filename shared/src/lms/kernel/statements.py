@@ -203,8 +203,8 @@ async def _by_core(connection: AsyncConnection, call: Call) -> Result:
 async def _send(
     connection: AsyncConnection, raw: Any, calls: Sequence[Call], texts: Sequence[tuple[int, str]], into: list[Result]
 ) -> None:
-    # Core's cursor, which does not ask for the text of warnings (of a row that IGNORE left out; of VALUES() on MySQL): to
-    # ask takes another round trip.
+    # Core's cursor: to ask for the text of warnings (of a row that IGNORE left out; of VALUES() on MySQL) takes another
+    # round trip.
     cursor = connection.dialect.dbapi.Cursor(raw)  # type: ignore[union-attr]  # the dialect's module has it
     number = texts[0][0]
     try:

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any, NamedTuple, NoReturn
 
-import aiomysql
 from pymysql.constants.SERVER_STATUS import SERVER_STATUS_NO_BACKSLASH_ESCAPES as _NO_BACKSLASH_ESCAPES
 from pymysql.err import MySQLError
 from sqlalchemy import Executable, Insert, SelectBase
@@ -29,11 +28,7 @@ LONGEST = 4 * 1024 * 1024
 """Characters of one round trip at most; more rows, or more statements, go in several."""
 
 _DIALECT: Any = aiomysql_dialect(paramstyle="pyformat")
-# MySQL warns of VALUES() in an upsert, and the driver asks of what in a round trip more; MariaDB knows nothing else.
-_ON_MYSQL: Any = aiomysql_dialect(paramstyle="pyformat")
-_ON_MYSQL._requires_alias_for_on_duplicate_key = True  # noqa: SLF001  # what it finds out itself when it is connected
 _UPSERT = " ON DUPLICATE KEY UPDATE "
-_UPSERT_ON_MYSQL = f" AS new{_UPSERT}"
 _VALUES = " VALUES "
 
 
@@ -62,16 +57,14 @@ class Statement:
     def __init__(self, statement: Executable) -> None:
         self.core = statement
         clause: Any = statement
-        columns: list[str] | None = None
         compiled = clause.compile(dialect=_DIALECT)
         if " NOT IN (__[POSTCOMPILE_" in str(compiled):
             raise ValueError("NOT IN among no values would find nothing: let Core execute such a statement")
         if isinstance(statement, Insert):
-            named = [column.name for column in clause.table.columns]
+            columns = [column.name for column in clause.table.columns]
             numbered = clause.table.autoincrement_column
-            if numbered is not None and set(compiled.bind_names.values()) == set(named):  # it has no values itself
-                named.remove(numbered.name)
-                columns = named
+            if numbered is not None and set(compiled.bind_names.values()) == set(columns):  # it has no values itself
+                columns.remove(numbered.name)
                 compiled = clause.compile(dialect=_DIALECT, column_keys=columns)
         self._fixed: dict[str, Any] = {}
         self._expanding: set[str] = set()
@@ -87,11 +80,7 @@ class Statement:
             if processor is not None:
                 self._binding[name] = processor
         self.text = text
-        self._insert = self._insert_on_mysql = None
-        if isinstance(statement, Insert):
-            self._insert = _parts(text, _UPSERT)
-            on_mysql = str(clause.compile(dialect=_ON_MYSQL, column_keys=columns))
-            self._insert_on_mysql = _parts(on_mysql, _UPSERT_ON_MYSQL)
+        self._insert = _parts(text) if isinstance(statement, Insert) else None
         selected = list(statement.selected_columns) if isinstance(statement, SelectBase) else []
         make_type: Any = collections.namedtuple  # noqa: PYI024  # the fields are known only here
         self._row = make_type("Row", [str(one.key) for one in selected], rename=True)
@@ -119,14 +108,13 @@ class Statement:
         (result,) = await together(connection, self.having(**arguments))
         return result.rowcount
 
-    def texts(self, raw: Any, arguments: Sequence[Mapping[str, Any]], *, mariadb: bool) -> Iterator[str]:
+    def texts(self, raw: Any, arguments: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         """Return the SQL to send: one text, or several where an INSERT has very many rows."""
-        insert = self._insert if mariadb else self._insert_on_mysql
-        if insert is None:
+        if self._insert is None:
             for one in arguments:
                 yield self.text % self._escaped(raw, one)
             return
-        before, values, behind = insert
+        before, values, behind = self._insert
         parts: list[str] = []
         length = 0
         for one in arguments:
@@ -195,7 +183,7 @@ async def together(connection: AsyncConnection, *calls: Call) -> list[Result]:
     waiting: list[tuple[int, str]] = []
     length = 0
     for number, call in enumerate(calls):
-        for text in call.statement.texts(raw, call.arguments, mariadb=sync.dialect.is_mariadb):
+        for text in call.statement.texts(raw, call.arguments):
             if waiting and length + len(text) > LONGEST:
                 await _send(connection, raw, calls, waiting, results)
                 waiting, length = [], 0
@@ -215,7 +203,9 @@ async def _by_core(connection: AsyncConnection, call: Call) -> Result:
 async def _send(
     connection: AsyncConnection, raw: Any, calls: Sequence[Call], texts: Sequence[tuple[int, str]], into: list[Result]
 ) -> None:
-    cursor = aiomysql.Cursor(raw)
+    # Core's cursor: to ask for the text of warnings (of a row that IGNORE left out; of VALUES() on MySQL) takes another
+    # round trip.
+    cursor = connection.dialect.dbapi.Cursor(raw)  # type: ignore[union-attr]  # the dialect's module has it
     number = texts[0][0]
     try:
         await cursor.execute(";".join([text for _, text in texts]))
@@ -241,8 +231,8 @@ async def _raise(connection: AsyncConnection, statement: Statement, error: MySQL
     raise raised from error
 
 
-def _parts(text: str, separator: str) -> tuple[str, str, str]:
+def _parts(text: str) -> tuple[str, str, str]:
     """Return an INSERT as what stands before its values, the values, and what stands behind them."""
-    body, upsert, changes = text.partition(separator)
+    body, upsert, changes = text.partition(_UPSERT)
     before, values, row = body.partition(_VALUES)
     return (before + values) % (), row, (upsert + changes) % ()

@@ -18,11 +18,13 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects.mysql import DATETIME, LONGTEXT, TIME
 from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel import statements
 from lms.kernel.database import Database, error_number, is_unavailable
@@ -125,6 +127,23 @@ async def test_an_upsert_replaces_rows(things_database: Database) -> None:
         await together(connection, put.of(rows))
         found = {row.thing: (row.count, row.open, row.said) for row in await ALL.rows(connection)}
     assert found == {"a": (2, True, "fixed"), "b": (3, False, "fixed")}
+
+
+async def test_a_row_that_is_there_already_is_ignored_without_a_question_to_the_database(
+    things_database: Database,
+) -> None:
+    enter = Statement(upsert(things).prefix_with("IGNORE"))
+    async with things_database.transaction() as connection:
+        assert await enter.execute(connection, **a_thing("a")) == 1
+        before = await asked(connection)
+        assert await enter.execute(connection, **a_thing("a", count=7)) == 0
+        assert await asked(connection) == before + 2, "the statement, and this question"
+
+
+async def asked(connection: AsyncConnection) -> int:
+    """Return how many statements the session has sent."""
+    row = (await connection.execute(text("SHOW SESSION STATUS LIKE 'Questions'"))).one()
+    return int(row[1])
 
 
 async def test_statements_of_one_round_trip_answer_in_their_order(things_database: Database) -> None:

@@ -19,12 +19,12 @@ from lms.cli.demo.company import Spec, made
 from lms.cli.demo.history import Ask, Cancel, Turn, lived
 from lms.cli.system import System
 
-pytestmark = pytest.mark.slow  # the load alone takes more than a minute
+pytestmark = pytest.mark.slow  # the load alone takes some minutes
 
-SPEC = Spec(employees=100, years=0.2, through=date(2026, 3, 2), seed=3, name="ci")
+SPEC = Spec(employees=200, years=0.2, through=date(2026, 3, 2), seed=3, name="ci")
 """It goes over the turn of a year, and ends where the session's business clock stood."""
 
-KILLED_AFTER = (40, 200)
+KILLED_AFTER = (40, 400)
 """Commands that were answered when the load is killed: among the first, and in the middle of a Monday."""
 
 

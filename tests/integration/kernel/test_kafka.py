@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import KafkaConnectionError
+from aiokafka.protocol.metadata import MetadataRequest
 
 from lms.cli.home import any_free_port
 from lms.kernel.ids import new_id
-from lms.kernel.kafka import Message, Producer, Topic, declare, end
+from lms.kernel.kafka import Message, Producer, Topic, declare, end, ends_of
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +59,31 @@ async def test_connections_are_closed_when_the_loop_ends_before_the_client(kafka
     await ending
     await close_fetcher()
     assert not any(one.connected() for one in connections)
+
+
+async def test_connections_are_closed_when_a_client_is_given_up_while_it_asks_who_is_in_the_cluster(
+    kafka_bootstrap: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[AIOKafkaConnection] = []
+    asking, given_up = asyncio.Event(), asyncio.Event()
+    send = AIOKafkaConnection.send
+
+    async def send_later(connection: AIOKafkaConnection, request: Any, *more: Any, **others: Any) -> Any:
+        opened.append(connection)
+        if isinstance(request, MetadataRequest):
+            asking.set()
+            await given_up.wait()
+        return await send(connection, request, *more, **others)
+
+    monkeypatch.setattr(AIOKafkaConnection, "send", send_later)
+    looking = asyncio.create_task(ends_of(kafka_bootstrap, []))
+    await asking.wait()
+    looking.cancel()
+    asyncio.get_running_loop().call_later(0.05, given_up.set)
+    with pytest.raises(asyncio.CancelledError):
+        await looking
+    assert opened
+    assert not any(one.connected() for one in opened)
 
 
 async def test_a_producer_that_finds_no_broker_leaves_nothing_behind() -> None:

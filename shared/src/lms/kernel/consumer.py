@@ -35,7 +35,7 @@ from lms.kernel.event import Envelope, Event, ForeignEvent
 from lms.kernel.eventstore import Causality, ConcurrencyConflict
 from lms.kernel.execution import Executor, UnitOfWork
 from lms.kernel.failpoints import disabled, failpoint
-from lms.kernel.kafka import connection, end, is_away
+from lms.kernel.kafka import begin, connection, end, is_away
 from lms.kernel.logs import harmless_text, told, trail
 from lms.kernel.metrics import (
     CONSUMED,
@@ -328,8 +328,7 @@ class ConsumerRunner:
         self._gathered = {}
         advice = asyncio.create_task(self._advise(client), name=f"advise {self.consumer.name}")
         try:
-            async with asyncio.timeout(30.0):
-                await client.start()
+            await begin(client, 30.0)
             self._last_progress = time.monotonic()
             while not self._stopping:
                 wait = _FETCH_MS if not self._gathered else int(LINGER_SECONDS * 1000)
@@ -1011,10 +1010,10 @@ def _parts(records: Fetched) -> Iterator[Fetched]:
     partitions = list(records)
     share = max(1, BATCH // max(1, len(partitions)))
     longest = max(map(len, records.values()), default=0)
-    for begin in range(0, max(1, longest), share):
+    for at in range(0, max(1, longest), share):
         for first in range(0, max(1, len(partitions)), BATCH):  # one time, unless BATCH is less than the partitions
             chosen = partitions[first : first + BATCH]
-            yield {one: part for one in chosen if (part := records[one][begin : begin + share])}
+            yield {one: part for one in chosen if (part := records[one][at : at + share])}
 
 
 def _is_read(received: Received) -> bool:

@@ -31,6 +31,7 @@ SEND_SECONDS = 15.0
 
 _START_SECONDS = 10.0
 _STOP_SECONDS = 2.0
+_GIVEN_UP_SECONDS = 0.2
 _END_SECONDS = 60.0
 _READ_SECONDS = 30.0
 _LOOK_SECONDS = 1.0
@@ -213,8 +214,7 @@ class Producer:
                 max_request_size=4 * 1024 * 1024,
             )
             try:
-                async with asyncio.timeout(_START_SECONDS):
-                    await client.start()
+                await begin(client)
             except BaseException:
                 await end(client)
                 raise
@@ -262,8 +262,7 @@ def _reader(bootstrap_servers: str) -> AbstractAsyncContextManager[AIOKafkaConsu
 async def _running(client: C) -> AsyncIterator[C]:
     """Start a client, and end it with the block."""
     try:
-        async with asyncio.timeout(_START_SECONDS):
-            await client.start()
+        await begin(client)
         yield client
     finally:
         await end(client)
@@ -344,8 +343,7 @@ class Ends:
                     fetch_max_bytes=1024 * 1024,
                     max_partition_fetch_bytes=16 * 1024,
                 )
-                async with asyncio.timeout(_START_SECONDS):
-                    await self._client.start()
+                await begin(self._client)
             yield self._client
         except BaseException:
             await self.close()
@@ -381,6 +379,21 @@ async def messages_between(
             elif time.monotonic() - quiet_since > _READ_SECONDS:
                 one = min(behind)
                 raise Gone(f"Kafka gives nothing of {one.topic}/{one.partition} up to offset {end[one]}.")
+
+
+async def begin(client: Client, seconds: float = _START_SECONDS) -> None:
+    """Start a client, within so many seconds. Whatever comes of it, `end` has to be called.
+
+    One that is given up is let through what it is just doing, for a moment: aiokafka closes no connection over which it
+    is asking for the first time who is in the cluster (0.14's AIOKafkaClient.bootstrap).
+    """
+    starting = asyncio.get_running_loop().create_task(client.start(), name="start a Kafka client")
+    try:
+        async with asyncio.timeout(seconds):
+            await asyncio.shield(starting)
+    finally:
+        await asyncio.wait({starting}, timeout=_GIVEN_UP_SECONDS)
+        await cancelled([starting])
 
 
 async def end(client: Client) -> None:

@@ -1,8 +1,9 @@
 """After a restore: topics are made anew from the log, everything flows again, and nothing counts twice."""
 
 import asyncio
+import itertools
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -19,7 +20,7 @@ from lms.kernel.decider import Decider
 from lms.kernel.event import Envelope, Event, ForeignEvent
 from lms.kernel.execution import UnitOfWork
 from lms.kernel.ids import new_id
-from lms.kernel.kafka import declare, ends_of, messages_between
+from lms.kernel.kafka import Message, Producer, declare, ends_of, messages_between
 from lms.kernel.recovery import (
     Abandoned,
     EpochUsed,
@@ -247,6 +248,36 @@ async def test_what_was_kept_flows_once_and_what_was_abandoned_is_gone(world: Wo
     for marker in markers:
         behind = [one for one in facts if one.partition == marker.partition and one.offset > marker.offset]
         assert all(header(one, "ce_logepoch") == "3" for one in behind)
+
+
+async def test_facts_that_a_busy_broker_does_not_acknowledge_are_sent_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.start()
+    for one in range(6):
+        await world.deposit(f"a{one}", 1, 2, 3)
+    await world.at_rest()
+    before = await world.totals()
+    await world.remember()
+    await world.stop()
+    await world.bring_back(Restoration(3, NOON, {}))
+    send_all, tries = Producer.send_all, itertools.count(1)
+
+    async def send_and_hear_nothing_the_first_time(producer: Producer, messages: Sequence[Message]) -> None:
+        await send_all(producer, messages)
+        if next(tries) == 1:
+            raise TimeoutError("Kafka did not acknowledge what was sent.")
+
+    monkeypatch.setattr(Producer, "send_all", send_and_hear_nothing_the_first_time)
+    await world.republish(world.bank)
+    with pytest.raises(TimeoutError, match="something was away"):
+        await world.republish(world.counter)
+    await world.republish(world.counter)
+    await world.stop()
+    await world.start()
+    await world.at_rest()
+    assert await world.totals() == before
+    assert next(tries) > 2
 
 
 async def test_what_was_not_consumed_yet_at_the_instant_is_consumed_after_the_restore(world: World) -> None:

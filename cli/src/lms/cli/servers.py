@@ -336,6 +336,7 @@ class KafkaServer:
             self._java,
             "-Xmx512m",
             "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",  # on a few cores the optimising compiler takes half of a start, and of a test
             *(self._agent_options() if self.metrics else []),
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
             "-cp",

@@ -179,7 +179,7 @@ class Producer:
         if not messages:
             return
         try:
-            async with asyncio.timeout(SEND_SECONDS):
+            async with _within(SEND_SECONDS, "Kafka did not acknowledge what was sent"):
                 client = await self._connected()
                 acknowledgements = [
                     await client.send(
@@ -275,7 +275,7 @@ async def ends_of(bootstrap_servers: str, topics: Iterable[str]) -> dict[TopicPa
         partitions = [
             TopicPartition(one, number) for one in topics for number in cluster.partitions_for_topic(one) or ()
         ]
-        async with asyncio.timeout(_READ_SECONDS):
+        async with _within(_READ_SECONDS, "Kafka did not say where its topics end"):
             ends = await client.end_offsets(partitions) if partitions else {}
     return {one: int(offset) for one, offset in ends.items()}
 
@@ -381,6 +381,18 @@ async def messages_between(
                 raise Gone(f"Kafka gives nothing of {one.topic}/{one.partition} up to offset {end[one]}.")
 
 
+@asynccontextmanager
+async def _within(seconds: float, failure: str) -> AsyncIterator[None]:
+    """Limit how long the block takes; raise a TimeoutError that says what failed."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        if str(error):  # one of the block's own
+            raise
+        raise TimeoutError(f"{failure} within {seconds:.0f} s.") from error
+
+
 async def begin(client: Client, seconds: float = _START_SECONDS) -> None:
     """Start a client, within so many seconds. Whatever comes of it, `end` has to be called.
 
@@ -389,7 +401,7 @@ async def begin(client: Client, seconds: float = _START_SECONDS) -> None:
     """
     starting = asyncio.get_running_loop().create_task(client.start(), name="start a Kafka client")
     try:
-        async with asyncio.timeout(seconds):
+        async with _within(seconds, "No broker let a client begin"):
             await asyncio.shield(starting)
     finally:
         await asyncio.wait({starting}, timeout=_GIVEN_UP_SECONDS)

@@ -20,12 +20,13 @@ Every step may be repeated, so that an interrupted run is simply run again.
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Protocol
 
 import orjson
+import structlog
 from redis.asyncio import Redis
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import ProgrammingError
@@ -37,7 +38,7 @@ from lms.kernel.database import Database, error_number, is_transient
 from lms.kernel.event import Event
 from lms.kernel.eventstore import Append, Causality, EventStore, topic_of
 from lms.kernel.ids import new_id
-from lms.kernel.kafka import Message, Producer, Topic, recreate
+from lms.kernel.kafka import Message, Producer, Topic, is_away, recreate
 from lms.kernel.rebuild import Progress, Tell
 from lms.kernel.schema import (
     consumer_offsets,
@@ -57,7 +58,12 @@ PAGE = 2_000
 ANSWER_SECONDS = 3.0
 """How long a starting service waits for its database to say whether a restore is under way."""
 
+PUBLISH_SECONDS = 180.0
+"""How long facts are sent again to a broker that does not take them."""
+
 _NO_SUCH_TABLE = 1146
+
+_log = structlog.get_logger(__name__)
 
 
 class Restored(Event):
@@ -274,13 +280,32 @@ async def _publish_all(runtime: RecoveringRuntime, tell: Tell) -> dict[str, _Kep
                 if envelope.copies == 1:
                     run.append(Message(topic, envelope.key, row.data, headers))
                     continue
-                await runtime.producer.send_all(run)  # its copies stand behind all that was recorded before it
+                await _send(runtime.producer, run)  # its copies stand behind all that was recorded before it
                 copies = [Message(topic, envelope.key, row.data, headers, number) for number in range(envelope.copies)]
-                await runtime.producer.send_all(copies)
+                await _send(runtime.producer, copies)
                 run = []
-            await runtime.producer.send_all(run)
+            await _send(runtime.producer, run)
             tell(Progress(topics, "publishing", min(start + PAGE, total), total))
     return kept
+
+
+async def _send(producer: Producer, messages: Sequence[Message]) -> None:
+    """Send facts, again while the broker is not up to it: it has just deleted and made all the topics.
+
+    What it took of them before comes twice, which is harmless. Raises what the last try raised after PUBLISH_SECONDS.
+    """
+    until, pause = time.monotonic() + PUBLISH_SECONDS, 0.5
+    while True:
+        try:
+            await producer.send_all(messages)
+        except Exception as error:
+            if not is_away(error) or time.monotonic() > until:
+                raise
+            _log.warning("facts could not be sent; they are sent again", reason=error)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)
+        else:
+            return
 
 
 async def _begin_anew(connection: AsyncConnection) -> None:

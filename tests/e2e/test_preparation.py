@@ -24,7 +24,7 @@ def execute(system: System, statement: str) -> None:
 
 
 async def found(system: System) -> str:
-    return await preparation.found(system.mysql.url("lms_migrator", "lms_directory"), system.kafka.bootstrap_servers)
+    return await preparation.found(system.mysql.url("lms_migrator", "lms_directory"), system.kafka)
 
 
 async def test_a_start_prepares_again_only_what_is_not_as_it_was_left(system: System) -> None:

@@ -144,6 +144,16 @@ class World:
                     rows = (await connection.execute(text(f"SELECT * FROM {table}"))).mappings()  # noqa: S608  # ours
                     self.kept[service.name].append((table, [dict(one) for one in rows]))
 
+    async def lived(self) -> dict[str, tuple[int, int]]:
+        """Start, let eighteen deposits be counted, and remember that; return the totals."""
+        await self.start()
+        for one in range(6):
+            await self.deposit(f"a{one}", 1, 2, 3)
+        await self.at_rest()
+        before = await self.totals()
+        await self.remember()
+        return before
+
     async def bring_back(self, restoration: Restoration) -> None:
         """Bring both schemas back to what was kept, as `lms restore` does."""
         for service in (self.bank, self.counter):
@@ -207,12 +217,7 @@ async def world(settings_of: Callable[..., KernelSettings], kafka_bootstrap: str
 
 
 async def test_what_was_kept_flows_once_and_what_was_abandoned_is_gone(world: World) -> None:
-    await world.start()
-    for one in range(6):
-        await world.deposit(f"a{one}", 1, 2, 3)
-    await world.at_rest()
-    before = await world.totals()
-    await world.remember()
+    before = await world.lived()
     await world.deposit("a0", 100)
     await world.deposit("late", 100)
     await world.at_rest()
@@ -253,12 +258,7 @@ async def test_what_was_kept_flows_once_and_what_was_abandoned_is_gone(world: Wo
 async def test_facts_that_a_busy_broker_does_not_acknowledge_are_sent_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await world.start()
-    for one in range(6):
-        await world.deposit(f"a{one}", 1, 2, 3)
-    await world.at_rest()
-    before = await world.totals()
-    await world.remember()
+    before = await world.lived()
     await world.stop()
     await world.bring_back(Restoration(3, NOON, {}))
     send_all, tries = Producer.send_all, itertools.count(1)

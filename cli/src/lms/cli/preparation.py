@@ -12,10 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pymysql
-from aiokafka.admin import AIOKafkaAdminClient
 from sqlalchemy.engine import make_url
 
-from lms.cli.servers import SCHEMAS
+from lms.cli.servers import SCHEMAS, KafkaServer
 
 
 def code() -> str:
@@ -38,12 +37,13 @@ def _folders(package: str) -> Iterable[Path]:
             yield migrations
 
 
-async def found(database_url: str, bootstrap_servers: str) -> str:
+async def found(database_url: str, kafka: KafkaServer) -> str:
     """Return a digest of what there is: the revision and tables of each service's schema, and the topics.
 
     `database_url` is that of a user who may look at all schemas.
     """
-    tables, topics = await asyncio.gather(asyncio.to_thread(_tables, database_url), _topics(bootstrap_servers))
+    tables, names = await asyncio.gather(asyncio.to_thread(_tables, database_url), kafka.topics())
+    topics = sorted(f"topic {name}" for name in names if not name.startswith("__"))  # those are Kafka's own
     return hashlib.sha256("\n".join([*tables, *topics]).encode()).hexdigest()
 
 
@@ -65,13 +65,3 @@ def _tables(database_url: str) -> list[str]:
                 cursor.execute(f"SELECT version_num FROM `{schema}`.alembic_version ORDER BY 1")  # noqa: S608  # our own schemas
                 lines += [f"revision {schema} {revision}" for (revision,) in cursor.fetchall()]
     return lines
-
-
-async def _topics(bootstrap_servers: str) -> list[str]:
-    """Return a line for each topic but Kafka's own."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
-    try:
-        await admin.start()
-        return sorted(f"topic {name}" for name in await admin.list_topics() if not name.startswith("__"))
-    finally:
-        await admin.close()

@@ -422,12 +422,16 @@ class KafkaServer:
         except OSError:  # another system on this machine was faster
             shutil.rmtree(folder, ignore_errors=True)
 
-    async def ready(self) -> bool:
-        """Say whether it answers for its topics."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers, request_timeout_ms=2000)
+    async def topics(self, *, milliseconds: int = 40_000) -> list[str]:
+        """Return the names of all topics; an answer may take so long."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap_servers, request_timeout_ms=milliseconds)
         try:
             await admin.start()
-            await admin.list_topics()
+            return list(await admin.list_topics())
         finally:
             await admin.close()
+
+    async def ready(self) -> bool:
+        """Say whether it answers for its topics."""
+        await self.topics(milliseconds=2000)
         return True

@@ -157,7 +157,7 @@ class System:
 
         async def found() -> str:
             everything = self.mysql.url("lms_migrator", "lms_directory")
-            return await preparation.found(everything, self.kafka.bootstrap_servers)
+            return await preparation.found(everything, self.kafka)
 
         code = preparation.code()
         if self.home.state.get("prepared") == {"code": code, "found": await found()}:

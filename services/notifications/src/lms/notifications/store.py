@@ -286,6 +286,7 @@ class Mail:
     traceparent: str | None
 
 
+_FROM_NOW = text("NOW(6) + INTERVAL :microseconds MICROSECOND")
 _DUE = Statement(
     select(mails.c.id, mails.c.notice, mails.c.attempts, mails.c.traceparent)
     .where(mails.c.status == "pending", mails.c.due_at <= func.now(6))
@@ -296,7 +297,7 @@ _DUE = Statement(
 _LEASE = Statement(
     update(mails)
     .where(mails.c.id.in_(bindparam("ids", expanding=True)))
-    .values(attempts=mails.c.attempts + 1, due_at=text("NOW(6) + INTERVAL :microseconds MICROSECOND"))
+    .values(attempts=mails.c.attempts + 1, due_at=_FROM_NOW)
 )
 _SENT = Statement(
     update(mails)
@@ -309,7 +310,7 @@ async def lease(connection: AsyncConnection, limit: int, seconds: float) -> list
     """Take mails that are due, for so many seconds: then they are due again, whatever became of who took them."""
     rows = await _DUE.rows(connection, limit=limit)
     if rows:
-        await _LEASE.execute(connection, ids=[row.id for row in rows], microseconds=int(seconds * 1_000_000))
+        await _LEASE.execute(connection, ids=[row.id for row in rows], microseconds=_microseconds(seconds))
     return [Mail(row.id, _NOTICE.validate_json(row.notice), row.attempts + 1, row.traceparent) for row in rows]
 
 
@@ -325,7 +326,11 @@ async def give_up(connection: AsyncConnection, mail_id: str, status: str, reason
 
 async def postpone(connection: AsyncConnection, mail_id: str, pause: timedelta, reason: str) -> None:
     """Have a mail tried again after a pause."""
-    await _settle(connection, mail_id, {"due_at": _in(pause.total_seconds()), "reason": reason})
+    await _settle(
+        connection,
+        mail_id,
+        {"due_at": _FROM_NOW.bindparams(microseconds=_microseconds(pause.total_seconds())), "reason": reason},
+    )
 
 
 async def _settle(connection: AsyncConnection, mail_id: str, values: Mapping[str, Any]) -> None:
@@ -378,8 +383,8 @@ async def waits_since(connection: AsyncConnection) -> datetime | None:
     return None if found is None else found.replace(tzinfo=UTC)
 
 
-def _in(seconds: float) -> Any:
-    return text("NOW(6) + INTERVAL :microseconds MICROSECOND").bindparams(microseconds=int(seconds * 1_000_000))
+def _microseconds(seconds: float) -> int:
+    return int(seconds * 1_000_000)
 
 
 def _json(notice: Notice) -> str:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from lms.cli.demo.command import FIRST
 from lms.cli.demo.company import OFFICES, SIGN_IN, Company, Spec, holidays_of, made, who_signs_in
-from lms.cli.demo.history import Adjust, Amend, Ask, Cancel, StandIn, TakeOver, Turn, lived
+from lms.cli.demo.history import Adjust, Amend, Ask, Cancel, Hours, StandIn, TakeOver, Turn, lived
 from lms.cli.main import app
 
 SPEC = Spec(employees=200, years=2, through=date(2026, 3, 31))
@@ -107,6 +107,17 @@ def test_people_act_only_while_they_are_employed_and_known(company: Company, tur
             assert not actions or company.people[number].employed_on(turn.day)
         joined |= set(turn.joiners)
     assert joined == set(range(200))
+
+
+def test_nobody_changes_their_hours_from_a_day_behind_their_last_one() -> None:
+    company = made(Spec(employees=1000, years=2, through=date(2026, 11, 29)))
+    turns = lived(company)
+    changes = [one for turn in turns for one in turn.changes if isinstance(one, Hours)]
+
+    leavers = {person.number for person in company.people if person.leaves and len(person.works) > 1}
+    assert leavers
+    assert changes
+    assert all(company.people[one.person].employed_on(one.since) for one in changes)
 
 
 def test_whatever_can_happen_to_a_request_happens(turns: list[Turn]) -> None:

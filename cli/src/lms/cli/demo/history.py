@@ -163,7 +163,7 @@ def _turn_by(turns: Sequence[Turn], day: date) -> int | None:
 
 
 def _careers(company: Company, turns: list[Turn], person: Person) -> None:
-    for since, schedule in person.works[1:]:
+    for since, schedule in (one for one in person.works[1:] if person.employed_on(one[0])):
         turns[max(0, (_turn_by(turns, since) or 1) - 1)].changes.append(Hours(person.number, schedule, since))
     succession = next((one for one in company.successions if one.lead == person.number), None)
     if succession is not None:

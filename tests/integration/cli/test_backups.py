@@ -1,10 +1,12 @@
 """Backing up and bringing back, on real database servers: one that is lost, and one that takes its place."""
 
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
 import time
@@ -481,6 +483,46 @@ def test_files_come_back_and_lists_only_ever_grow(backups: Backups, tmp_path: Pa
     assert set(extract_files(mine, elsewhere)) == {"attachments", "attachments/note.pdf"}
     assert (elsewhere / "attachments" / "note.pdf").read_bytes() == b"%PDF"
     assert "newer" in (elsewhere / "secrets.json").read_text()
+
+
+def test_a_mounted_secret_comes_back_as_what_its_link_pointed_to_and_as_closed_as_it_was(
+    backups: Backups, tmp_path: Path
+) -> None:
+    mounted, empty = tmp_path / "mounted", tmp_path / "empty"
+    (mounted / "..data").mkdir(parents=True)
+    empty.mkdir()
+    (mounted / "..data" / "key").write_text("of today")
+    (mounted / "..data" / "key").chmod(0o600)
+    (mounted / "key").symlink_to("..data/key")
+    mine = with_settings(backups, files=str(mounted / "key"), files_root=mounted)
+    back_up(mine, ("files",))
+    assert extract_files(mine, empty) == ["key"]
+    assert not (empty / "key").is_symlink()
+    assert (empty / "key").read_text() == "of today"
+    assert (empty / "key").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("../outside", tarfile.REGTYPE), ("/outside", tarfile.REGTYPE), ("link", tarfile.SYMTYPE)]
+)
+def test_an_archive_that_somebody_forged_writes_nothing_outside_of_the_folder(
+    backups: Backups, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: bytes
+) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    back_up(with_settings(backups, files=str(inside), files_root=tmp_path), ("files",))
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.linkname = kind, "../outside"
+    forged = io.BytesIO()
+    with tarfile.open(fileobj=forged, mode="w") as tar:
+        tar.addfile(entry)
+    forged.seek(0)
+    with tarfile.open(fileobj=forged) as tar:
+        monkeypatch.setattr(restore, "members", lambda *_: [(tar, member) for member in tar])
+        with pytest.raises(Damaged, match="no back-up writes"):
+            extract_files(backups, inside)
+    assert list(inside.iterdir()) == []
+    assert not (tmp_path / "outside").exists()
 
 
 def test_nothing_is_restored_under_a_service_that_is_connected(target: Server, backups: Backups) -> None:

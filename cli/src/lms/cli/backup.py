@@ -327,7 +327,8 @@ def _files(backups: Backups) -> list[Made]:
         return []
 
     def archive(packer: Packer) -> None:
-        with tarfile.open(fileobj=packer, mode="w|") as tar:  # type: ignore[call-overload]  # write is all it needs
+        # Kubernetes mounts settings and secrets as links: what they point to is what has to come back.
+        with tarfile.open(fileobj=packer, mode="w|", dereference=True) as tar:  # type: ignore[call-overload]  # write is all it needs
             for path in paths:
                 tar.add(path, arcname=str(path.relative_to(root) if path.is_relative_to(root) else path).lstrip("/"))
 

@@ -15,6 +15,7 @@ interrupted is simply run again.
 import asyncio
 import re
 import shutil
+import tarfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ from lms.cli.backup_settings import Backups
 from lms.cli.binary_log import LogFile, Place
 from lms.cli.catalogue import Manifest, RestoreRecord
 from lms.cli.database_server import DatabaseServer, decoded
-from lms.cli.packing import SUFFIX
+from lms.cli.packing import SUFFIX, Damaged
 from lms.cli.servers import AUDIT_LOG, SCHEMAS
 from lms.cli.trial import KEYRING, PREFIX, Fetched, faults_of, fetch, load, staging
 from lms.kernel.append_only import AppendOnlyFile
@@ -380,6 +381,26 @@ def extract_files(backups: Backups, folder: Path, *, only: Sequence[str] = ()) -
         for tar, member in members(backups, backups.catalogue.newest("files"), scratch):
             if (only and member.name not in only) or (folder / member.name).is_file():
                 continue
-            tar.extract(member, folder, filter="data")
+            _extract(tar, member, folder)
             names.append(member.name)
     return names
+
+
+def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    """Extract a file or a folder. Raises Damaged for anything else, and for a name outside of the folder.
+
+    `TarFile.extract(filter="data")` is for this, but the Python of Debian 12 does not know filters yet.
+    """
+    target = folder / member.name
+    content = tar.extractfile(member) if member.isreg() else None
+    if not (content or member.isdir()) or not target.resolve().is_relative_to(folder.resolve()):
+        raise Damaged(
+            f"The archive of files holds {member.name!r}, which no back-up writes: it and the rest stay where they are."
+        )
+    if content is None:
+        target.mkdir(parents=True, exist_ok=True)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.touch(mode=member.mode & 0o755)
+    with content, target.open("wb") as written:
+        shutil.copyfileobj(content, written)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 import orjson
-from sqlalchemy import bindparam, insert, select, text, tuple_, update
+from sqlalchemy import bindparam, insert, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from lms.kernel.database import Database, error_number
@@ -22,6 +22,7 @@ from lms.kernel.errors import DomainError, IdempotencyKeyReused, Malformed, Unav
 from lms.kernel.execution import CommandContext, Executor, NothingToDo, UnitOfWork
 from lms.kernel.keyring import Cipher, derive_key
 from lms.kernel.metrics import COMMANDS_REPLAYED
+from lms.kernel.pages import behind
 from lms.kernel.schema import idempotency
 from lms.kernel.statements import Statement
 
@@ -217,7 +218,7 @@ async def stored_replies(
     while True:
         found = await connection.execute(
             select(rows.caller, rows.route, rows.key_, rows.status, rows.answer)
-            .where(tuple_(rows.caller, rows.route, rows.key_) > last)
+            .where(behind((rows.caller, rows.route, rows.key_), last))
             .order_by(rows.caller, rows.route, rows.key_)
             .limit(PURGE_BATCH)
         )

@@ -47,11 +47,15 @@ _UNPUBLISHED = Statement(select(outbox).order_by(outbox.c.position).limit(BATCH)
 _LEASE = Statement(select(relay_lease.c.epoch).where(*_held_by).with_for_update())
 _FORGET = Statement(
     delete(outbox).where(
-        outbox.c.position.in_(bindparam("positions", expanding=True)),
+        outbox.c.position == bindparam("position"),
         select(relay_lease.c.epoch).where(*_held_by).scalar_subquery() == bindparam("epoch"),
     )
 )
-"""Sent behind `_LEASE`, which has the lease's row locked: a holder of another epoch forgets nothing."""
+"""Sent behind `_LEASE`, which has the lease's row locked: a holder of another epoch forgets nothing.
+
+One row at a time: of a short table the database would rather look through the whole for a list of positions, and wait for
+every row that a command under way has inserted and not committed.
+"""
 
 
 class LeaseLost(Exception):
@@ -257,7 +261,7 @@ class Relay:
             lease, _ = await together(
                 connection,
                 _LEASE.having(holder=self._holder),
-                _FORGET.having(holder=self._holder, epoch=self._epoch, positions=positions),
+                _FORGET.of([{"holder": self._holder, "epoch": self._epoch, "position": one} for one in positions]),
             )
             if not lease.rows or lease.rows[0].epoch != self._epoch:
                 raise LeaseLost

@@ -3,7 +3,7 @@
     async def list_requests(page: PageDep, views: ViewsDep) -> Page[RequestAnswer]:
         query = select(t).order_by(t.c.start_date, t.c.id).limit(page.limit + 1)
         if after := page.after(date_value, str):                             # the sort key of the last item shown
-            query = query.where(tuple_(t.c.start_date, t.c.id) > after)
+            query = query.where(behind((t.c.start_date, t.c.id), after))
         rows = (await views.connection.execute(query)).all()
         return Page.of(rows, page, key=lambda row: (row.start_date, row.id), item=RequestAnswer.of)
 
@@ -18,6 +18,7 @@ from typing import Annotated, Any, Generic, Self, TypeVar
 import orjson
 from fastapi import Depends, Query
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy import ColumnElement, and_, or_
 
 from lms.kernel.errors import Malformed
 
@@ -66,6 +67,20 @@ async def page_params(
 
 
 PageDep = Annotated[PageParams, Depends(page_params)]
+
+
+def behind(key: Sequence[ColumnElement[Any]], last: Sequence[Any], *, descending: bool = False) -> ColumnElement[bool]:
+    """Return the condition for rows that come after `last` in the order of `key`.
+
+    MySQL finds no range of an index in `(a, b) > (x, y)`, and would read a list from its beginning for every page; in
+    `a >= x AND (a > x OR b > y)`, which says the same, it finds one.
+    """
+    first, value = key[0], last[0]
+    further = first < value if descending else first > value
+    if len(key) == 1:
+        return further
+    from_here = first <= value if descending else first >= value
+    return and_(from_here, or_(further, behind(key[1:], last[1:], descending=descending)))
 
 
 class Page(BaseModel, Generic[T]):

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from sqlalchemy import VARCHAR, Column, Index, Integer, MetaData, SmallInteger, Table, select, tuple_
+from sqlalchemy import VARCHAR, Column, Index, Integer, MetaData, SmallInteger, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.event import Envelope
+from lms.kernel.pages import behind
 from lms.kernel.projection import Handler, Projection, Upsert, Write, live
 from lms.kernel.schema import name
 from lms.specimen.events import ThingNamed
@@ -39,5 +40,5 @@ async def find(connection: AsyncConnection, *, limit: int, after: tuple[str, str
     key = (things.c.name, things.c.thing_id)
     statement = select(things).where(live(things, Things.name)).order_by(*key).limit(limit)
     if after is not None:
-        statement = statement.where(tuple_(*key) > after)
+        statement = statement.where(behind(key, after))
     return list(await connection.execute(statement))

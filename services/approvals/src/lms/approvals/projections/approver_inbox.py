@@ -18,7 +18,6 @@ from sqlalchemy import (
     func,
     or_,
     select,
-    tuple_,
     union,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -34,6 +33,7 @@ from lms.approvals.events import (
     StepApproved,
 )
 from lms.kernel.event import Envelope
+from lms.kernel.pages import behind
 from lms.kernel.projection import Delete, Projection, Update, Upsert, Write, live
 from lms.kernel.schema import instant, name
 
@@ -228,7 +228,7 @@ async def inbox(
         .limit(limit)
     )
     if after is not None:
-        statement = statement.where(tuple_(*key) > after)
+        statement = statement.where(behind(key, after))
     return await _with_assignees(connection, list(await connection.execute(statement)))
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from typing import Any, ClassVar
 
-from sqlalchemy import Boolean, Column, Date, Index, Integer, MetaData, SmallInteger, Table, select, tuple_
+from sqlalchemy import Boolean, Column, Date, Index, Integer, MetaData, SmallInteger, Table, select
 from sqlalchemy.dialects.mysql import LONGTEXT
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -22,6 +22,7 @@ from lms.balances.events import (
     LedgerEntry,
 )
 from lms.kernel.event import Envelope
+from lms.kernel.pages import behind
 from lms.kernel.projection import Projection, Upsert, Write, live
 from lms.kernel.schema import instant, name
 
@@ -146,7 +147,7 @@ async def entries_of(
         live(ledger_entries, Ledger.name), at.employee_id == employee_id, at.leave_type == leave_type
     )
     if after is not None:
-        query = query.where(tuple_(at.version, at.line) > after)
+        query = query.where(behind((at.version, at.line), after))
     if from_date is not None:
         query = query.where(at.date >= from_date)
     if to_date is not None:

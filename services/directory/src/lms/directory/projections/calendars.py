@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any, ClassVar
 
-from sqlalchemy import VARCHAR, Column, Date, Integer, SmallInteger, Table, select, tuple_
+from sqlalchemy import VARCHAR, Column, Date, Integer, SmallInteger, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.directory.events import CalendarCreated, CalendarHolidaysAdded, CalendarHolidaysRemoved
 from lms.directory.store import metadata
 from lms.kernel.event import Envelope, Event, ForeignEvent
+from lms.kernel.pages import behind
 from lms.kernel.projection import Delete, Handler, Projection, Update, Upsert, Write, live
 from lms.kernel.schema import name
 
@@ -76,7 +77,7 @@ async def find(connection: AsyncConnection, *, limit: int, after: tuple[str, str
     key = (calendars.c.name, calendars.c.calendar_id)
     statement = select(calendars).where(live(calendars, "calendars")).order_by(*key).limit(limit)
     if after is not None:
-        statement = statement.where(tuple_(*key) > after)
+        statement = statement.where(behind(key, after))
     return list(await connection.execute(statement))
 
 

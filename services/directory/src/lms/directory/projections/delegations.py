@@ -4,12 +4,13 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any, ClassVar
 
-from sqlalchemy import Boolean, Column, Date, Index, SmallInteger, Table, or_, select, tuple_
+from sqlalchemy import Boolean, Column, Date, Index, SmallInteger, Table, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.directory.events import DelegationGranted, DelegationRevoked
 from lms.directory.store import metadata
 from lms.kernel.event import Envelope, Event, ForeignEvent
+from lms.kernel.pages import behind
 from lms.kernel.projection import Handler, Projection, Update, Upsert, Write, live
 from lms.kernel.schema import name
 
@@ -71,7 +72,7 @@ async def find(
         mine = or_(delegations.c.delegator_id == person, delegations.c.delegate_id == person)
         statement = statement.where(mine)
     if after is not None:
-        statement = statement.where(tuple_(*key) > after)
+        statement = statement.where(behind(key, after))
     return list(await connection.execute(statement))
 
 

@@ -19,7 +19,6 @@ from sqlalchemy import (
     func,
     or_,
     select,
-    tuple_,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -38,6 +37,7 @@ from lms.directory.events import (
 )
 from lms.directory.store import matches_name, metadata, people
 from lms.kernel.event import Envelope, Event, ForeignEvent
+from lms.kernel.pages import behind
 from lms.kernel.projection import Handler, Projection, Update, Upsert, Write, live
 from lms.kernel.schema import name
 
@@ -302,10 +302,24 @@ async def find(
 ) -> list[EmployeeRow]:
     """Return employees by family name, given name and id, from behind `after` on."""
     key = (people.c.family_name, people.c.given_name, people.c.employee_id)
-    statement = _rows(today).where(*_conditions(criteria, today)).order_by(*key).limit(limit)
+    wanted = (
+        select(*key)
+        .join(employees, employees.c.employee_id == people.c.employee_id)
+        .where(live(employees, Employees.name), *_conditions(criteria, today))
+        .order_by(*key)
+        .limit(limit)
+    )
+    if not criteria.narrow:
+        # In the order of names until the page is full. Left alone, the database reads and sorts everybody.
+        wanted = wanted.prefix_with("STRAIGHT_JOIN")
     if after is not None:
-        statement = statement.where(tuple_(*key) > after)
-    return [_row(row) for row in await connection.execute(statement)]
+        wanted = wanted.where(behind(key, after))
+    ids = [row.employee_id for row in await connection.execute(wanted)]
+    if not ids:
+        return []
+    found = await connection.execute(_rows(today).where(employees.c.employee_id.in_(ids)))
+    rows = {row.employee_id: _row(row) for row in found}
+    return [rows[one] for one in ids]
 
 
 async def count(connection: AsyncConnection) -> int:

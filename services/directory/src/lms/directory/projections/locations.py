@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from sqlalchemy import VARCHAR, Column, Integer, SmallInteger, Table, select, tuple_
+from sqlalchemy import VARCHAR, Column, Integer, SmallInteger, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.directory.events import LocationCalendarChanged, LocationCreated
 from lms.directory.store import metadata
 from lms.kernel.event import Envelope, Event, ForeignEvent
+from lms.kernel.pages import behind
 from lms.kernel.projection import Handler, Projection, Update, Upsert, Write, live
 from lms.kernel.schema import name
 
@@ -51,7 +52,7 @@ async def find(connection: AsyncConnection, *, limit: int, after: tuple[str, str
     key = (locations.c.name, locations.c.location_id)
     statement = select(locations).where(live(locations, "locations")).order_by(*key).limit(limit)
     if after is not None:
-        statement = statement.where(tuple_(*key) > after)
+        statement = statement.where(behind(key, after))
     return list(await connection.execute(statement))
 
 

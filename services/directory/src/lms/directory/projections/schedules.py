@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import orjson
-from sqlalchemy import VARCHAR, Column, Date, Integer, SmallInteger, Table, select, tuple_
+from sqlalchemy import VARCHAR, Column, Date, Integer, SmallInteger, Table, select
 from sqlalchemy.dialects.mysql import LONGTEXT
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.directory.events import ScheduleDefined
 from lms.directory.store import metadata
 from lms.kernel.event import Envelope, Event, ForeignEvent
+from lms.kernel.pages import behind
 from lms.kernel.projection import Handler, Projection, Upsert, Write, live
 from lms.kernel.schema import name
 
@@ -53,7 +54,7 @@ async def find(connection: AsyncConnection, *, limit: int, after: tuple[str, str
     key = (schedules.c.name, schedules.c.schedule_id)
     statement = select(schedules).where(live(schedules, "schedules")).order_by(*key).limit(limit)
     if after is not None:
-        statement = statement.where(tuple_(*key) > after)
+        statement = statement.where(behind(key, after))
     return list(await connection.execute(statement))
 
 

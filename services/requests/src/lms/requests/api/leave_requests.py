@@ -179,7 +179,9 @@ async def list_requests(
         after=page.after(*kinds),
         limit=page.limit + 1,
     )
-    histories = await leave_requests.histories(connection, [row.request_id for row in rows])
+    histories = {row.request_id: [row] for row in rows}
+    changed = [row.request_id for row in rows if not row.is_all_there_is]
+    histories |= await leave_requests.histories(connection, changed)
     everything = [revision for row in rows for revision in histories[row.request_id]]
     texts = await reader.unsealed(connection, [(one.employee_id, one.leave_type, one.reason) for one in everything])
     by_request: dict[str, dict[int, str]] = {row.request_id: {} for row in rows}

@@ -19,11 +19,11 @@ from sqlalchemy import (
     Table,
     func,
     select,
-    tuple_,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.event import Envelope
+from lms.kernel.pages import behind
 from lms.kernel.projection import Handler, Projection, Upsert, Write, live
 from lms.kernel.schema import name
 from lms.requests.decider.payroll import Booked
@@ -105,7 +105,7 @@ async def of_period(
     if employee_id is not None:
         statement = statement.where(payroll_lines.c.employee_id == employee_id)
     if after is not None:
-        statement = statement.where(tuple_(*key) > after)
+        statement = statement.where(behind(key, after))
     return list(await connection.execute(statement))
 
 

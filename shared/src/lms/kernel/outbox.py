@@ -53,8 +53,8 @@ _FORGET = Statement(
 )
 """Sent behind `_LEASE`, which has the lease's row locked: a holder of another epoch forgets nothing.
 
-One row at a time: of a short table the database would rather look through the whole for a list of positions, and wait for
-every row that a command under way has inserted and not committed.
+One row at a time: for a list of positions the database would rather look through the whole of a short table, and wait
+for every row that a command under way has inserted and not committed.
 """
 
 

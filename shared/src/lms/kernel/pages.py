@@ -76,7 +76,7 @@ def behind(key: Sequence[ColumnElement[Any]], last: Sequence[Any], *, descending
     `a >= x AND (a > x OR b > y)`, which says the same, it finds one.
     """
     first, value = key[0], last[0]
-    further = first < value if descending else first > value
+    further: ColumnElement[bool] = first < value if descending else first > value
     if len(key) == 1:
         return further
     from_here = first <= value if descending else first >= value

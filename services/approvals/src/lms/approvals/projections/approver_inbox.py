@@ -11,12 +11,11 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    Select,
     SmallInteger,
     Table,
     and_,
-    exists,
     func,
-    or_,
     select,
     union,
 )
@@ -209,20 +208,14 @@ async def inbox(
     """
     key = (cases.c.opened_at, cases.c.request_id, cases.c.revision)
     wanted = [] if statuses is None else [cases.c.status.in_(sorted(statuses))]
-    theirs = [
-        select(assignees.c.request_id, assignees.c.revision).where(
-            live(assignees, ApproverInbox.name), assignees.c.assignee_id.in_(sorted({viewer.id, *viewer.stands_in_for}))
-        )
-    ]
+    theirs = [_put_before({viewer.id, *viewer.stands_in_for})]
     own = select(cases.c.request_id, cases.c.revision).where(live(cases, ApproverInbox.name), *wanted)
     if statuses is None or statuses != {"pending"}:
         theirs.append(own.where(cases.c.decided_by == viewer.id))
     if viewer.in_hr:
         theirs.append(own.where(cases.c.group_name == HR))
-    found = union(*theirs).subquery()
     statement = (
-        select(cases)
-        .join(found, and_(found.c.request_id == cases.c.request_id, found.c.revision == cases.c.revision))
+        _among(*theirs)
         .where(live(cases, ApproverInbox.name), cases.c.employee_id != viewer.id, *wanted)
         .order_by(*key)
         .limit(limit)
@@ -234,20 +227,31 @@ async def inbox(
 
 async def open_cases(connection: AsyncConnection, concerning: Collection[str] | None = None) -> list[CaseRow]:
     """Return the open cases, or only those that people asked for or are asked about."""
-    statement = select(cases).where(live(cases, ApproverInbox.name), cases.c.status == "pending")
+    open_ = (live(cases, ApproverInbox.name), cases.c.status == "pending")
+    statement = select(cases).where(*open_)
     if concerning is not None:
         people = sorted(concerning)
-        asked = exists().where(
-            and_(
-                assignees.c.generation == cases.c.generation,
-                assignees.c.request_id == cases.c.request_id,
-                assignees.c.revision == cases.c.revision,
-                assignees.c.assignee_id.in_(people),
-            )
-        )
-        statement = statement.where(or_(cases.c.employee_id.in_(people), asked))
+        statement = _among(
+            select(cases.c.request_id, cases.c.revision).where(*open_, cases.c.employee_id.in_(people)),
+            _put_before(people),
+        ).where(*open_)
     rows = await connection.execute(statement.order_by(cases.c.request_id, cases.c.revision))
     return [_read(row, ()) for row in rows]
+
+
+def _put_before(people: Collection[str]) -> Select[Any]:
+    """Return which cases, by their key, any of the people is asked about in person, or was last."""
+    return select(assignees.c.request_id, assignees.c.revision).where(
+        live(assignees, ApproverInbox.name), assignees.c.assignee_id.in_(sorted(people))
+    )
+
+
+def _among(*keys: Select[Any]) -> Select[Any]:
+    """Return the cases with any of these keys. Each query finds its keys by an index; an OR of them would use none."""
+    found = union(*keys).subquery()
+    return select(cases).join(
+        found, and_(found.c.request_id == cases.c.request_id, found.c.revision == cases.c.revision)
+    )
 
 
 async def waiting(connection: AsyncConnection) -> tuple[int, datetime | None]:

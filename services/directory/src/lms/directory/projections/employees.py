@@ -201,6 +201,14 @@ class Criteria:
     current_only: bool = False
     """Leave out those who have left or have yet to come (for callers who may not know of them)."""
 
+    @property
+    def names_few(self) -> bool:
+        """Say whether it is narrowed to those whom an index finds, such as the members of a department."""
+        return any(
+            one is not None
+            for one in (self.ids, self.department_id, self.location_id, self.manager_id, self.email_hmacs)
+        )
+
 
 def _current(kind: Kind, today: date) -> ScalarSelect[Any]:
     held = assignments.alias()
@@ -309,7 +317,7 @@ async def find(
         .order_by(*key)
         .limit(limit)
     )
-    if not criteria.narrow:
+    if not criteria.names_few:
         # In the order of names until the page is full. Left alone, the database reads and sorts everybody.
         wanted = wanted.prefix_with("STRAIGHT_JOIN")
     if after is not None:

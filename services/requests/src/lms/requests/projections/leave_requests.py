@@ -249,8 +249,8 @@ class Criteria:
 
 
 _FEW = 200
-"""So few people's requests are read by their index and sorted. Left alone, the database reads everybody's for the sake of
-the order, until a page is full: for one person the whole table. That is faster only for many people at once."""
+"""So few people's requests are read by their index and sorted. Left alone, the database reads everybody's for the sake
+of the order, until a page is full: for one person the whole table. That is faster only for many people at once."""
 
 
 async def find(

@@ -12,6 +12,8 @@ from tests.schemas import migrated
 
 from lms.approvals.main import SERVICE as APPROVALS
 from lms.approvals.projections import approver_inbox
+from lms.audit import store as audit_log
+from lms.audit.main import SERVICE as AUDIT
 from lms.directory import store as people_store
 from lms.directory.main import SERVICE as DIRECTORY
 from lms.directory.projections import employees
@@ -41,14 +43,19 @@ def filled(database_url: Callable[[str], str]) -> Callable[..., Any]:
     async def fill(
         service: Service, rows: Mapping[Table, Sequence[Mapping[str, Any]]]
     ) -> AsyncIterator[AsyncConnection]:
-        database = Database(migrated(service, database_url(f"lists_{service.name}")))
+        url = database_url(f"lists_{service.name}")
+        database = Database(url)
+        async with database.transaction() as connection:
+            for schema in {table.schema for table in rows if table.schema}:
+                await connection.execute(text(f"CREATE DATABASE IF NOT EXISTS {schema}"))
+        migrated(service, url)
         async with database.transaction() as connection:
             for table, values in rows.items():
-                await connection.execute(text(f"DELETE FROM {table.name}"))  # noqa: S608  # our own names
+                await connection.execute(text(f"DELETE FROM {table.fullname}"))  # noqa: S608  # our own names
                 await connection.execute(insert(table), values)
         async with database.read() as connection:
             for table in rows:
-                await connection.execute(text(f"ANALYZE TABLE {table.name}"))
+                await connection.execute(text(f"ANALYZE TABLE {table.fullname}"))
             yield connection
         await database.close()
 
@@ -178,4 +185,32 @@ async def test_the_open_cases_of_somebody_are_read_by_their_indexes(filled: Call
     }  # fmt: skip
     async with filled(APPROVALS, rows) as connection:
         read = await rows_read(connection, lambda: approver_inbox.open_cases(connection, {PEOPLE[7], "m042"}))
+    assert read < FEW
+
+
+@pytest.mark.parametrize("after", [None, ("2026-01-02T00:40:00.000000Z", 9_600)])
+@pytest.mark.parametrize(
+    "criteria",
+    [
+        {},
+        {"since": datetime(2026, 1, 2, tzinfo=UTC)},
+        {"since": datetime(2026, 1, 2, tzinfo=UTC), "until": datetime(2026, 1, 3, tzinfo=UTC)},
+        {"resource": "stream-9700"},
+    ],
+)
+async def test_the_audit_log_is_read_from_the_time_that_is_asked_for(
+    filled: Callable[..., Any], criteria: dict[str, Any], after: tuple[str, int] | None
+) -> None:
+    began = datetime(2025, 12, 26, tzinfo=UTC)
+    rows = [
+        {
+            **{one.name: _anything(one.type.python_type) for one in audit_log.records.columns},
+            "position": number, "headers": "[]", "payload": None, "event_id": f"event-{number}",
+            "stream": f"stream-{number}", "occurred_at": audit_log.instant_text(began + timedelta(minutes=number)),
+        }
+        for number in range(1, len(PEOPLE) * EACH)
+    ]  # fmt: skip
+    async with filled(AUDIT, {audit_log.records: rows}) as connection:
+        wanted = audit_log.Criteria(**criteria)
+        read = await rows_read(connection, lambda: audit_log.find(connection, wanted, after=after, limit=LIMIT))
     assert read < FEW

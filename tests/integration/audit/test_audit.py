@@ -161,9 +161,10 @@ async def test_the_log_is_searched_by_actor_resource_type_and_time(ten: Any) -> 
     ):
         answer = await ten.client.get(f"/api/v1/audit?{query}", headers=auditor)
         assert [one["position"] for one in answer.json()["items"]] == positions, query
-    first = (await ten.client.get("/api/v1/audit?limit=4", headers=auditor)).json()
-    rest = await ten.client.get(f"/api/v1/audit?cursor={first['next_cursor']}", headers=auditor)
-    assert [one["position"] for one in rest.json()["items"]] == list(range(5, 11))
+    for query in ("", "from=2020-01-01T00:00:00Z", "to=2030-01-01T00:00:00Z&from=2020-01-01T00:00:00Z"):
+        first = (await ten.client.get(f"/api/v1/audit?limit=4&{query}", headers=auditor)).json()
+        rest = await ten.client.get(f"/api/v1/audit?cursor={first['next_cursor']}&{query}", headers=auditor)
+        assert [one["position"] for one in (*first["items"], *rest.json()["items"])] == list(range(1, 11)), query
 
 
 async def test_an_auditor_has_the_log_proven(ten: Any) -> None:

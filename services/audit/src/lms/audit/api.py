@@ -70,12 +70,18 @@ async def search(
     since: Annotated[datetime | None, Query(alias="from")] = None,
     until: Annotated[datetime | None, Query(alias="to")] = None,
 ) -> Response:
-    """Search the log, in the order of recording."""
+    """Search the log, in the order of recording, or in that of time where a time is given."""
     del caller
-    after = page.after(int)
+    after = page.after(str, int)
     criteria = store.Criteria(actor=actor, resource=resource, type=type, since=since, until=until)
-    rows = await store.find(views.connection, criteria, after=after[0] if after else 0, limit=page.limit + 1)
-    return answer(Page[RecordAnswer].of(rows, page, key=lambda row: (row.position,), item=_shown))
+    rows = await store.find(
+        views.connection, criteria, after=(after[0], after[1]) if after else None, limit=page.limit + 1
+    )
+    return answer(
+        Page[RecordAnswer].of(
+            rows, page, key=lambda row: (str(row.searched_by["occurred_at"]), row.position), item=_shown
+        )
+    )
 
 
 @router.post("/verify", response_model=VerificationAnswer)

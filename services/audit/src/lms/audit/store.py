@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.audit.decider.merkle import Tree, leaf_hash, record_bytes
 from lms.audit.decider.verification import Record, searched_by
+from lms.kernel.pages import behind
 from lms.kernel.schema import name, text_name
 
 metadata = MetaData()
@@ -128,11 +129,20 @@ class Criteria:
     until: datetime | None = None
 
 
-async def find(connection: AsyncConnection, criteria: Criteria, *, after: int, limit: int) -> list[Record]:
-    """Return records in the order of positions, from behind `after` on."""
-    statement = _narrowed(select(records), criteria).where(records.c.position > after)
-    rows = await connection.execute(statement.order_by(records.c.position).limit(limit))
-    return [record_of(row) for row in rows]
+async def find(
+    connection: AsyncConnection, criteria: Criteria, *, after: tuple[str, int] | None = None, limit: int
+) -> list[Record]:
+    """Return records in the order of recording, or of time where a time is searched for.
+
+    Each order has its index; the log as a whole is never read for a page. `after` is the last one shown: the time at
+    which it occurred, as the headers write it, and its position.
+    """
+    by_time = criteria.since is not None or criteria.until is not None
+    key = (records.c.occurred_at, records.c.position) if by_time else (records.c.position,)
+    statement = _narrowed(select(records), criteria).order_by(*key).limit(limit)
+    if after is not None:
+        statement = statement.where(behind(key, after[-len(key) :]))
+    return [record_of(row) for row in await connection.execute(statement)]
 
 
 def _narrowed(statement: Select[Any], criteria: Criteria) -> Select[Any]:

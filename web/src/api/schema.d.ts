@@ -215,7 +215,7 @@ export interface paths {
         };
         /**
          * Search
-         * @description Search the log, in the order of recording.
+         * @description Search the log, in the order of recording, or in that of time where a time is given.
          */
         get: operations["search_api_v1_audit_get"];
         put?: never;

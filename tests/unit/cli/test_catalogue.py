@@ -4,8 +4,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from lms.cli.catalogue import LISTS, Catalogue, Kind, Manifest, NoBackup, RestoreRecord, Stored, instant_of, stamp_of
+from lms.cli.main import app
 from lms.cli.packing import Damaged, checksum
 from lms.cli.storage import Folder
 
@@ -134,3 +136,15 @@ def test_a_storage_belongs_to_the_system_that_came_first(catalogue: Catalogue) -
     assert catalogue.owner() is None
     assert catalogue.claim("one") == "one"
     assert catalogue.claim("other") == "one"
+
+
+def test_the_list_shows_whole_names_also_on_a_narrow_terminal(
+    catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = [keep(catalogue, tmp_path, kind, 1) for kind in ("database", "keyring")]
+    monkeypatch.setenv("COLUMNS", "80")
+    listed = CliRunner().invoke(
+        app, ["backups", "list", "--home", str(tmp_path / "home"), "--from", str(tmp_path / "storage")]
+    )
+    assert listed.exit_code == 0, listed.output
+    assert all(one in listed.stdout for one in kept), listed.stdout

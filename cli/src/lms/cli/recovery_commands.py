@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from lms.cli import backup as making
 from lms.cli import rebuild, recovery
@@ -139,7 +139,7 @@ def _show_made(made: list[Made], *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps([{**_figures(one), "remark": one.remark} for one in made], indent=2) + "\n")
         return
-    table = Table("kind", "back-up", "size", "seconds", "tried", "", title="Back-ups")
+    table = Table("kind", Column("back-up", no_wrap=True), "size", "seconds", "tried", "", title="Back-ups")
     for one in made:
         table.add_row(one.kind, one.id, _size(one.size), f"{one.seconds:.1f}", "yes" if one.tried else "no", one.remark)
     console.print(table)
@@ -191,7 +191,7 @@ def list_backups(home: HomeOption = _HOME, from_: FromOption = None) -> None:
     """Show the back-ups of databases, keyring and files."""
     with _telling():
         catalogue = Catalogue(storage_at(settings_of(home, url=from_).url))
-        table = Table("kind", "back-up", "taken at (UTC)", "log epoch", "server", "size", "tried")
+        table = Table("kind", Column("back-up", no_wrap=True), "taken at (UTC)", "log epoch", "server", "size", "tried")
         kinds: tuple[Kind, ...] = ("database", "keyring", "files", "lists")
         for kind in kinds:
             for one in catalogue.manifests(kind, catalogue.ids(kind)):

@@ -327,7 +327,7 @@ async def find(
         return []
     found = await connection.execute(_rows(today).where(employees.c.employee_id.in_(ids)))
     rows = {row.employee_id: _row(row) for row in found}
-    return [rows[one] for one in ids]
+    return [rows[one] for one in ids if one in rows]  # whoever was erased between the two is left out
 
 
 async def count(connection: AsyncConnection) -> int:

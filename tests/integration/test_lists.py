@@ -40,9 +40,7 @@ def filled(database_url: Callable[[str], str]) -> Callable[..., Any]:
     """Return what gives a connection to a service's schema with rows in its tables."""
 
     @asynccontextmanager
-    async def fill(
-        service: Service, rows: Mapping[Table, Sequence[Mapping[str, Any]]]
-    ) -> AsyncIterator[AsyncConnection]:
+    async def fill(service: Service, rows: Rows) -> AsyncIterator[AsyncConnection]:
         url = database_url(f"lists_{service.name}")
         database = Database(url)
         async with database.transaction() as connection:

@@ -1,12 +1,13 @@
 """The consumers on a real Kafka: facts come in any order between topics, and reactors wait for what they rest on."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 
 import pytest
 from sqlalchemy import select
+from tests.waiting import becomes
 
 from lms.approvals.consumers import CASES, FACTS, REROUTING
 from lms.approvals.decider import CASE
@@ -73,14 +74,7 @@ class Neighbours:
         async def so() -> bool:
             return await self.asked_about(request_id) == [assignee]
 
-        await eventually(so)
-
-
-async def eventually(check: Callable[[], Awaitable[bool]]) -> None:
-    """Wait until `check` holds."""
-    async with asyncio.timeout(30):
-        while not await check():  # noqa: ASYNC110  # what is awaited is another process's doing
-            await asyncio.sleep(0.05)
+        await becomes(so, f"{assignee} is not asked about {request_id}")
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Maintenance at the door: for every copy of the gateway, through a flushed Redis, and with nobody cut off."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -9,9 +9,11 @@ import pytest
 from redis.asyncio import Redis
 from starlette.types import Scope, Send
 from tests.integration.gateway.conftest import Upstream, answer_with, bearer, free_port, gateway, serving
+from tests.waiting import becomes
 
 UNLIMITED = {"rate_limit_max_requests": 0, "rate_limit_signed_in": 0}
 ADMIN = bearer("a1", "admin")
+PATIENCE = 10.0  # seconds
 
 
 @pytest.fixture
@@ -23,14 +25,6 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
         yield client
         for key in await client.keys("{lms:maintenance}:*"):
             await client.delete(key)
-
-
-async def until(look: Callable[[], Awaitable[Any]]) -> Any:
-    """Return what `look` gives as soon as it is true."""
-    async with asyncio.timeout(10):
-        while not (found := await look()):  # noqa: ASYNC110  # looked for from outside
-            await asyncio.sleep(0.05)
-    return found
 
 
 async def enable(client: httpx.AsyncClient, **more: Any) -> Any:
@@ -111,7 +105,7 @@ async def test_what_is_in_hand_is_finished_and_waited_for_at_every_copy(redis_ur
             informed = all(each["informed"] for each in found["gateways"]) and len(found["gateways"]) == 2
             return found if informed else None
 
-        found = await until(seen)
+        found = await becomes(seen, "the copies have not heard of it", PATIENCE)
         assert [(each["instance"], each["requests_in_hand"]) for each in found["gateways"]] == [("g1", 0), ("g2", 1)]
         assert not found["drained"]
         assert await status_of(two) == 503
@@ -120,7 +114,7 @@ async def test_what_is_in_hand_is_finished_and_waited_for_at_every_copy(redis_ur
         assert await in_hand == 200
         assert (await waiting).json()["drained"]
         await disable(two)
-        await until(lambda: _passes(one))
+        await becomes(lambda: _passes(one), "nobody passes again", PATIENCE)
 
 
 async def _passes(client: httpx.AsyncClient) -> bool:
@@ -161,12 +155,12 @@ async def test_it_outlives_a_flushed_redis_and_a_change_afterwards_wins(
         await enable(old)
         await redis.flushdb()
         assert await status_of(old) == 503
-        await until(lambda: redis.get("{lms:maintenance}:state"))
+        await becomes(lambda: redis.get("{lms:maintenance}:state"), "the state is not back in Redis", PATIENCE)
         async with gateway(redis_url, upstream.url, instance="g2", **UNLIMITED) as new:
-            await until(lambda: _refuses(new))
+            await becomes(lambda: _refuses(new), "the new copy refuses nobody", PATIENCE)
             await redis.flushdb()
             await disable(new)
-            await until(lambda: _passes(old))
+            await becomes(lambda: _passes(old), "the old copy lets nobody pass", PATIENCE)
             assert await status_of(new) == 200
 
 

@@ -7,8 +7,9 @@ import pytest
 from aiokafka.errors import KafkaConnectionError, KafkaError, SaslAuthenticationFailed, TopicAuthorizationFailedError
 from scripts import k8s
 from tests import secured_kafka
-from tests.integration.kernel.test_consumer import COUNT, Counted, Deposited, World, add, eventually, tables
+from tests.integration.kernel.test_consumer import COUNT, Counted, Deposited, World, add, tables
 from tests.secured_kafka import OF_THE_CLUSTER, TOPICS_USER, Rights, Secured
+from tests.waiting import becomes
 
 from lms.kernel.consumer import Reactor, dead_letter_topic
 from lms.kernel.kafka import Message, NotDeleted, Producer, Topic, declare, ends_of, ping, recreate
@@ -64,7 +65,7 @@ async def test_a_service_lives_behind_tls_and_passwords_with_no_more_than_its_ri
             ends = await ends_of(own, [counts])
             return sum(ends.values()) == 2
 
-        await eventually(published, "what was counted is not on the topic")
+        await becomes(published, "what was counted is not on the topic")
         assert sum((await ends_of(secured.brokers(TOPICS_USER), [dead])).values()) == 1
     finally:
         await world.stop()

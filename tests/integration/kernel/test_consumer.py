@@ -1,7 +1,7 @@
 """Consumers on a real Kafka and a real database: exactly once in effect, whatever comes twice, late or broken."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -13,6 +13,7 @@ from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
+from tests.waiting import becomes
 
 from lms.kernel import dead_letters, failpoints
 from lms.kernel.cloudevents import encode_headers
@@ -103,14 +104,6 @@ async def add(unit: UnitOfWork, event: Deposited, _: Envelope) -> None:
     await unit.handle(COUNT, event.account, event.minutes, key=event.account)
 
 
-async def eventually(check: Callable[[], Awaitable[bool]], what: str, seconds: float = 30.0) -> None:
-    """Wait until `check` holds."""
-    async with asyncio.timeout(seconds):
-        while not await check():  # noqa: ASYNC110  # a condition in a database has no event
-            await asyncio.sleep(0.02)
-    assert await check(), what
-
-
 @dataclass
 class World:
     """One upstream topic, one database, and as many copies of a consuming service as a test starts."""
@@ -167,7 +160,7 @@ class World:
                 )
                 return bool(sum(row.next_offset for row in rows) >= sent)
 
-        await eventually(there, f"{consumer} did not reach {sent} events")
+        await becomes(there, f"{consumer} did not reach {sent} events")
 
     async def parked(self) -> list[dead_letters.ParkedKey]:
         async with self.running[0].database.read() as connection:
@@ -271,7 +264,7 @@ async def test_a_member_that_cannot_leave_its_group_at_once_closes_its_connectio
     async def closed() -> bool:  # one to the broker, one to the group's coordinator
         return _connections_to(world.settings.kafka_bootstrap_servers) == before - 2
 
-    await eventually(closed, "connections are still open")
+    await becomes(closed, "connections are still open")
 
 
 def _connections_to(servers: str) -> int:
@@ -333,7 +326,7 @@ async def test_a_missing_version_parks_its_key_and_heals_when_it_comes(world: Wo
     async def healed() -> bool:
         return not await world.parked()
 
-    await eventually(healed, "the key did not heal")
+    await becomes(healed, "the key did not heal")
     assert await world.totals() == {"a": (15, 4), "b": (1, 1)}
 
 
@@ -350,7 +343,7 @@ async def test_an_event_is_held_until_the_projector_has_seen_what_it_rests_on(wo
     async def released() -> bool:
         return (await world.totals()).get("a") == (3, 2)
 
-    await eventually(released, "the held key was not released")
+    await becomes(released, "the held key was not released")
     async with world.running[0].database.read() as connection:
         found = await connection.scalar(select(balances.c.minutes).where(live(balances, "balances")))
     assert found == 6
@@ -373,7 +366,7 @@ async def test_an_event_that_the_projector_reads_too_is_held_until_the_projector
     async def all_counted() -> bool:
         return len(await world.totals()) == len(accounts) and not await world.parked()
 
-    await eventually(all_counted, "an event is held for ever")
+    await becomes(all_counted, "an event is held for ever")
     assert await world.totals() == dict.fromkeys(accounts, (7, 1))
 
 
@@ -417,7 +410,7 @@ async def test_an_event_whose_handler_lacks_a_fact_is_held_until_the_handler_fin
     async def released() -> bool:
         return not await world.parked()
 
-    await eventually(released, "the held key was not released")
+    await becomes(released, "the held key was not released")
     assert await world.totals() == {"a": (3, 2), "b": (1, 1)}
 
 
@@ -443,7 +436,7 @@ async def test_poison_parks_its_key_and_the_rest_flows(world: World, payload: st
     async def healed() -> bool:
         return not await world.parked()
 
-    await eventually(healed, "skipping did not heal the key")
+    await becomes(healed, "skipping did not heal the key")
     assert await world.totals() == {"a": (7, 1), "b": (1, 1)}
 
 
@@ -466,7 +459,7 @@ async def test_the_log_of_a_poison_event_names_the_request_and_the_trace_that_it
             world.deposit("b", 1, 1, correlation_id="req-2"),
             world.deposit("b", 3, 1, correlation_id="req-2"),
         )
-        await eventually(all_told, "a line lacks its trail")
+        await becomes(all_told, "a line lacks its trail")
 
 
 async def test_a_key_heals_by_retry_once_its_cause_is_mended(world: World) -> None:
@@ -488,7 +481,7 @@ async def test_a_key_heals_by_retry_once_its_cause_is_mended(world: World) -> No
     async def healed() -> bool:
         return not await world.parked()
 
-    await eventually(healed, "the retry did not heal the key")
+    await becomes(healed, "the retry did not heal the key")
     assert await world.totals() == {"a": (3, 2)}
 
 
@@ -513,7 +506,7 @@ async def test_what_was_seen_or_given_up_is_old_when_the_topic_comes_again(
         async def healed() -> bool:
             return not await world.parked()
 
-        await eventually(healed, "skipping did not heal the key")
+        await becomes(healed, "skipping did not heal the key")
     before = await world.totals()
     await world.send(*messages, *(world.deposit("b", one + 1, 1) for one in range(200)))
     await world.caught_up(406, consumer.name)
@@ -588,5 +581,5 @@ async def test_a_recorder_waits_for_a_version_that_is_missing(world: World) -> N
     async def healed() -> bool:
         return not await world.parked()
 
-    await eventually(healed, "the key did not heal")
+    await becomes(healed, "the key did not heal")
     assert set(await world.totals()) == {"account-a/1", "account-a/2", "account-a/3", "account-b/1"}

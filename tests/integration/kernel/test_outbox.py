@@ -1,12 +1,12 @@
 """The relay, on a real database and a real broker."""
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
+from tests.waiting import becomes
 
 from lms.kernel.database import Database
 from lms.kernel.ids import new_id
@@ -48,9 +48,13 @@ def fact(topic: str) -> dict[str, object]:
     }  # fmt: skip
 
 
-async def waiting(database: Database) -> list[int]:
+async def waiting(database: Database) -> int:
     async with database.read() as connection:
-        return list(await connection.scalars(select(outbox.c.position).order_by(outbox.c.position)))
+        return int(await connection.scalar(select(func.count()).select_from(outbox)) or 0)
+
+
+async def empty(database: Database) -> bool:
+    return await waiting(database) == 0
 
 
 async def test_what_was_published_is_forgotten_at_once_although_commands_beside_it_are_not_done(
@@ -63,14 +67,8 @@ async def test_what_was_published_is_forgotten_at_once_although_commands_beside_
             async with database.transaction() as done:
                 await done.execute(insert(outbox), [fact(topic), fact(topic)])
             await under_way.execute(insert(outbox), fact(topic))
-        assert len(await waiting(database)) == 6
+        assert await waiting(database) == 6
         relay.start()
-        until = time.monotonic() + AT_ONCE
-        while await waiting(database):
-            assert time.monotonic() < until, "the marking waits for somebody else's transaction"
-            await asyncio.sleep(0.02)
+        await becomes(partial(empty, database), "the marking waits for somebody else's transaction", AT_ONCE)
     relay.wake()
-    until = time.monotonic() + AT_ONCE
-    while await waiting(database):
-        assert time.monotonic() < until, "what was committed later does not leave"
-        await asyncio.sleep(0.02)
+    await becomes(partial(empty, database), "what was committed later does not leave", AT_ONCE)

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -25,6 +25,7 @@ from tests.integration.notifications.conftest import (
 from tests.integration.notifications.processes import service, streams_name
 from tests.schemas import migrated
 from tests.secured_kafka import OF_THE_CLUSTER, TOPICS_USER
+from tests.waiting import becomes
 
 from lms.cli.home import any_free_port
 from lms.cli.mailsink import MailSink
@@ -51,6 +52,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]  # Faust starts slo
 
 HERE = Path(__file__).parent
 PEOPLE = 12
+PATIENCE = 120.0  # seconds: processes start, and join their groups
 
 
 @dataclass
@@ -118,16 +120,6 @@ class World:
         async with self.database.read() as connection:
             offsets = select(func.sum(consumer_offsets.c.next_offset)).where(consumer_offsets.c.consumer == consumer)
             return int(await connection.scalar(offsets) or 0)
-
-
-async def eventually(check: Callable[[], Awaitable[bool]], what: str, seconds: float = 120.0) -> None:
-    """Wait until `check` holds."""
-    try:
-        async with asyncio.timeout(seconds):
-            while not await check():  # noqa: ASYNC110  # what is awaited is another process's doing
-                await asyncio.sleep(0.05)
-    except TimeoutError:
-        pytest.fail(what)
 
 
 @pytest.fixture
@@ -210,12 +202,12 @@ async def test_one_mail_for_each_person_and_fact_though_the_topics_come_twice_an
     async def all_sent() -> bool:
         return await world.statuses() == {"sent": 2 * PEOPLE}
 
-    await eventually(all_sent, "not every mail was sent")
+    await becomes(all_sent, "not every mail was sent", PATIENCE)
 
     async def all_heard() -> bool:
         return await world.consumed("telling") == 2 * len(world.messages)
 
-    await eventually(all_heard, "the second delivery was not heard")
+    await becomes(all_heard, "the second delivery was not heard", PATIENCE)
     assert await world.statuses() == {"sent": 2 * PEOPLE}
     mails = world.sink.mails()
     assert len({mail.message_id for mail in mails}) == 2 * PEOPLE
@@ -236,13 +228,13 @@ async def test_the_streams_remind_once_however_often_they_look_and_stop_when_tol
     async def told() -> bool:
         return (await world.statuses())["sent"] == 1
 
-    await eventually(told, "the approver was not told")
+    await becomes(told, "the approver was not told", PATIENCE)
     streams = [await world.start("streams") for _ in range(2)]
 
     async def digest() -> bool:
         return "1 request waits for your decision" in [one.subject for one in world.sink.mails(address(approver))]
 
-    await eventually(digest, "the digest did not come")
+    await becomes(digest, "the digest did not come", PATIENCE)
     for process in streams:
         process.send_signal(signal.SIGTERM)
     for process in streams:  # five seconds where they have the machine to themselves; the second may still be joining
@@ -267,4 +259,4 @@ async def test_people_are_told_and_reminded_by_tls_and_password_with_the_rights_
         subjects = {one.subject for one in world.sink.mails(address(approver))}
         return subjects >= {"1 request waits for your decision", "Anna Arnold asks for leave"}
 
-    await eventually(told_and_reminded, "the approver was not told or not reminded")
+    await becomes(told_and_reminded, "the approver was not told or not reminded", PATIENCE)

@@ -177,6 +177,19 @@ async def test_a_cached_answer_never_outlives_a_change(balances: Any, redis: Red
         await balances.request(ada, f"2026-06-0{number + 1}")
 
 
+async def test_the_gateway_may_give_people_their_own_newest_balances_again_and_nothing_else(balances: Any) -> None:
+    ada = await balances.hire()
+    own = {"headers": balances.headers(ada)}
+    asked = [
+        await balances.client.get("/api/v1/balances", **own),
+        await balances.client.get("/api/v1/balances", params={"as_of": "2026-09-01"}, **own),
+        await balances.client.get("/api/v1/balances", params={"known_at": "2026-01-01T00:00:00Z"}, **own),
+        await balances.client.get("/api/v1/balances", params={"employee_id": ada}, headers=balances.headers("h", "hr")),
+    ]
+    assert [one.status_code for one in asked] == [200] * 4
+    assert [one.headers.get("surrogate-control") for one in asked] == ["max-age=30", "max-age=30", None, None]
+
+
 async def test_without_redis_a_balance_is_slower_but_right(balances: Any) -> None:
     ada = await balances.hire()
     balances.runtime.redis = Redis.from_url("redis://127.0.0.1:9/0", socket_connect_timeout=0.2)

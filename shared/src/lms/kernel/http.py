@@ -79,6 +79,10 @@ _SANE_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
 _WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,3})(?:$|[,;\s])")
 _ETAG = re.compile(r'(?:W/)?"(\d{1,18})"')
 PROBES = frozenset({"/livez", "/readyz", "/health", "/metrics"})
+SURROGATE_CONTROL = "Surrogate-Control"
+"""`max-age=<seconds>` on the answer of a GET lets the gateway give it again to the same caller (Edge Architecture
+Specification 1.0). By that a service promises that nothing else changes the answer than its own facts about the caller
+or about everybody, of which it gives hints (`hints.py`), the query, and the business date."""
 _SERVER_ERROR = 500
 _TOO_LARGE = 413
 _UNAVAILABLE = 503

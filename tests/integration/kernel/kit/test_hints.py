@@ -11,7 +11,7 @@ from lms.kernel.database import Database
 from lms.kernel.event import Codec
 from lms.kernel.eventstore import EventStore
 from lms.kernel.execution import Executor, UnitOfWork
-from lms.kernel.hints import channel_of, give
+from lms.kernel.hints import MARK_SECONDS, channel_of, give, mark_of
 
 
 @pytest.fixture
@@ -56,3 +56,16 @@ async def test_a_hint_names_the_service_and_reaches_only_those_whom_it_concerns(
             while (message := await annas.get_message(timeout=1.0)) is None:
                 continue
     assert message["data"] == b"requests"
+
+
+async def test_the_newest_hint_of_a_service_about_a_person_leaves_a_mark_of_its_own(redis: Redis) -> None:
+    seen = []
+    for _ in range(3):
+        await give(redis, "balances", ["carla", "dan"])
+        seen.append(await redis.get(mark_of("balances", "carla")))
+    await give(redis, "requests", ["carla"])
+    await give(redis, "balances", ["dan"])
+    assert None not in seen
+    assert len(set(seen)) == 3
+    assert await redis.get(mark_of("balances", "carla")) == seen[-1]
+    assert MARK_SECONDS - 60 < await redis.ttl(mark_of("balances", "carla")) <= MARK_SECONDS

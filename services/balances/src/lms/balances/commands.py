@@ -26,6 +26,7 @@ from lms.balances.projections import catalogue, people
 from lms.kernel.errors import FieldError, RuleBroken, Stale
 from lms.kernel.event import Prerequisite
 from lms.kernel.execution import UnitOfWork
+from lms.kernel.hints import EVERYBODY
 from lms.kernel.ids import new_id
 from lms.kernel.sealed import Sealed
 from lms.kernel.service import Runtime
@@ -270,6 +271,7 @@ async def run_accruals(runtime: Runtime) -> None:
 
 async def define_leave_type(uow: UnitOfWork, leave_type: str, terms: LeaveTypeTerms) -> catalogue.LeaveTypeRow:
     """Define a leave type."""
+    uow.concerns(EVERYBODY)
     handled = await uow.handle(LEAVE_TYPE, leave_type, DefineLeaveType(leave_type, terms), key=leave_type)
     return catalogue.LeaveTypeRow(leave_type, handled.version, terms)
 
@@ -280,6 +282,7 @@ async def change_leave_type(
     """Change a leave type. Raises Stale when it is no longer the version that the caller saw."""
     found = await uow.load(LEAVE_TYPE, leave_type)
     _fresh(expected, found.version)
+    uow.concerns(EVERYBODY)
     handled = await uow.handle(LEAVE_TYPE, leave_type, ChangeLeaveType(leave_type, terms), key=leave_type)
     return catalogue.LeaveTypeRow(leave_type, handled.version, terms)
 
@@ -305,6 +308,7 @@ async def publish_policy(
         leave_type=leave_type.state.terms,
         covered=terms.locations is not None and any(one.locations is None for one in others),
     )
+    uow.concerns(EVERYBODY)
     handled = await uow.handle(POLICY, policy_id, command, key=policy_id)
     for location in sorted(terms.locations or (store.EVERYWHERE,)):
         owner = await store.claim(uow.connection, terms.leave_type, location, policy_id)

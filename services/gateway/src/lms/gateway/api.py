@@ -12,6 +12,7 @@ from http import HTTPStatus
 from importlib.resources import files
 from typing import Any, NamedTuple, cast
 
+import aiohttp
 import orjson
 import structlog
 from fastapi import FastAPI
@@ -20,11 +21,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lms.gateway import routes, security
 from lms.gateway.admin import SCOPE, maintenance_of
+from lms.gateway.cache import Cache, Entry, Place, seconds_to_keep
 from lms.gateway.limits import Limiter, TooManyRequests, limit_headers
 from lms.gateway.live import Live
 from lms.gateway.openapi import whole
 from lms.gateway.preview import preview
-from lms.gateway.proxy import Origin, Request, Upstreams, inward, relay
+from lms.gateway.proxy import Origin, Request, Upstreams, inward, outward, relay
 from lms.gateway.settings import Settings
 from lms.gateway.web import Web
 from lms.kernel.auth import Caller, TokenVerifier
@@ -225,6 +227,7 @@ class SentOn:
         self._verifier = verifier
         self._settings = settings
         self._limiter = Limiter(process.redis, settings)
+        self._cache = Cache(process.redis, production=settings.production)
         self._live = Live(process)
         announce_routes((method, f"{routes.API}{one}") for one in routes.SERVICES for method in ("GET", "POST"))
 
@@ -270,6 +273,12 @@ class SentOn:
             return
         if where is None:
             raise NotFound("There is no such resource.")
+        kept = await self._cache.look(method, scope["path"], scope["query_string"], scope["headers"], admitted.caller)
+        if isinstance(kept, Entry):
+            about = [*kept.headers, (b"age", str(kept.age).encode()), *headers]
+            await send({"type": "http.response.start", "status": 200, "headers": about})
+            await send({"type": "http.response.body", "body": kept.body})
+            return
         limit = self._settings.max_import_bytes if where.resource == "imports" else self._settings.max_body_bytes
         body = await _body(scope, receive, limit)
         signing_in = where.resource == "auth"
@@ -286,8 +295,16 @@ class SentOn:
         answer = await upstreams.open(request)
         if scope["path"] == routes.PREVIEW and method == "POST" and answer.status == HTTPStatus.OK:
             await relay(answer, send, headers, signing_in=False, content=await preview(upstreams, request, answer))
+        elif kept is not None and (seconds := seconds_to_keep(answer.status, answer.raw_headers)):
+            await relay(answer, send, headers, signing_in=False, content=await self._keep(kept, answer, seconds))
         else:
             await relay(answer, send, headers, signing_in=signing_in)
+
+    async def _keep(self, place: Place, answer: aiohttp.ClientResponse, seconds: int) -> bytes:
+        """Keep an answer for others of the same caller; return its body."""
+        body = await answer.read()
+        await self._cache.keep(place, list(outward(answer.raw_headers, signing_in=False)), body, seconds)
+        return body
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send, admitted: Admitted) -> None:
         if admitted.caller is None or admitted.credentials is None:

@@ -55,8 +55,8 @@ _OURS = frozenset(
 )  # fmt: skip
 """Headers of a request that the gateway writes itself, or keeps to itself."""
 
-_THEIRS = frozenset({b"date", b"server", b"traceparent", b"x-request-id"})
-"""Headers of an answer that the gateway writes itself."""
+_THEIRS = frozenset({b"date", b"server", b"surrogate-control", b"traceparent", b"x-request-id"})
+"""Headers of an answer that the gateway writes itself, or that are meant for it alone."""
 
 _SIGNING_IN = frozenset({b"cookie", b"x-csrf-token"})
 

@@ -12,6 +12,7 @@ from sqlalchemy import Column, MetaData, Table, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.schema import name
+from lms.kernel.statements import Statement
 from lms.requests.decider.payroll import MONTHLY
 
 metadata = MetaData()
@@ -24,18 +25,20 @@ payroll_calendars = Table(
 )
 """`last_closed` is a month (`2026-07`), null while none is closed; the migration makes the one row there is."""
 
+_LAST_CLOSED = select(payroll_calendars.c.last_closed).where(payroll_calendars.c.calendar == MONTHLY)
+_HOLD = Statement(_LAST_CLOSED.with_for_update(read=True))
+_HOLD_ALONE = Statement(_LAST_CLOSED.with_for_update())
+
 
 async def last_closed(connection: AsyncConnection) -> str | None:
     """Return the last closed month, for whoever only looks."""
-    statement = select(payroll_calendars.c.last_closed).where(payroll_calendars.c.calendar == MONTHLY)
-    found: str | None = await connection.scalar(statement)
+    found: str | None = await connection.scalar(_LAST_CLOSED)
     return found
 
 
 async def hold_calendar(connection: AsyncConnection, *, alone: bool = False) -> str | None:
     """Hold the calendar until the transaction ends; return the last closed month."""
-    statement = select(payroll_calendars.c.last_closed).where(payroll_calendars.c.calendar == MONTHLY)
-    row = (await connection.execute(statement.with_for_update(read=not alone))).one()
+    (row,) = await (_HOLD_ALONE if alone else _HOLD).rows(connection)
     return None if row.last_closed is None else str(row.last_closed)
 
 

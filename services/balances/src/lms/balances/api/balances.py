@@ -28,7 +28,17 @@ from lms.kernel.errors import FieldError, Malformed, NotFound
 from lms.kernel.event import Envelope
 from lms.kernel.eventstore import Recorded
 from lms.kernel.execution import UnitOfWork
-from lms.kernel.http import Answer, Body, CommandsDep, StaleViewsDep, ViewsDep, answer, get_runtime, to_json
+from lms.kernel.http import (
+    SURROGATE_CONTROL,
+    Answer,
+    Body,
+    CommandsDep,
+    StaleViewsDep,
+    ViewsDep,
+    answer,
+    get_runtime,
+    to_json,
+)
 from lms.kernel.ids import new_id
 from lms.kernel.pages import Page, PageDep
 from lms.kernel.sealed import ERASED, Sealed
@@ -41,6 +51,9 @@ RuntimeDep = Annotated[Runtime, Depends(get_runtime)]
 EmployeeQuery = Annotated[Identifier | None, Query(description="Whose; the caller's own without it")]
 AsOfQuery = Annotated[date | None, Query(description="The date of the figures, past or future; today without it")]
 KnownAtQuery = Annotated[datetime | None, Query(description="As was known at this instant; as is known now without it")]
+
+_GATEWAY_SECONDS = 30
+"""How long the gateway may give people their own balances again: until the next hint, or so long where it was lost."""
 
 _FURTHEST_YEAR = 2100
 _EARLIEST_YEAR = 1900
@@ -262,7 +275,8 @@ async def get_balances(
         kept = to_json(await _balances(runtime, connection, person, day=day, today=today, known_at=known_at))
         if seconds:
             await store.cache(runtime.redis, key, kept, seconds)
-    return Response(kept, media_type="application/json")
+    again = {SURROGATE_CONTROL: f"max-age={_GATEWAY_SECONDS}"} if seconds and person == caller.id else None
+    return Response(kept, media_type="application/json", headers=again)
 
 
 @router.get("/{leave_type}/entries", response_model=Page[EntryAnswer])

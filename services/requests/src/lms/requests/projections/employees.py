@@ -233,21 +233,19 @@ async def assigned_to(connection: AsyncConnection, kind: Kind, employee_id: str,
     return value
 
 
-async def cost_centres_of(connection: AsyncConnection, employee_id: str) -> list[Any]:
-    """Return each `effective_from` and `cost_centre` of an employee, oldest first, with their newest `version`."""
-    rows = await connection.execute(
-        select(cost_centres.c.effective_from, cost_centres.c.cost_centre, employees.c.version)
-        .join(
-            employees,
-            and_(
-                employees.c.generation == cost_centres.c.generation,
-                employees.c.employee_id == cost_centres.c.employee_id,
-            ),
-        )
-        .where(live(cost_centres, Employees.name), cost_centres.c.employee_id == employee_id)
-        .order_by(cost_centres.c.effective_from)
+COST_CENTRES = Statement(
+    select(cost_centres.c.effective_from, cost_centres.c.cost_centre, employees.c.version)
+    .join(
+        employees,
+        and_(
+            employees.c.generation == cost_centres.c.generation,
+            employees.c.employee_id == cost_centres.c.employee_id,
+        ),
     )
-    return list(rows)
+    .where(live(cost_centres, Employees.name), cost_centres.c.employee_id == bindparam("employee_id"))
+    .order_by(cost_centres.c.effective_from)
+)
+"""Each `effective_from` and `cost_centre` of an employee, oldest first, with their newest `version`."""
 
 
 async def _assigned(

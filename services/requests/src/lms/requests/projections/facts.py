@@ -71,10 +71,15 @@ async def payment_of(
     A request is accepted only after these facts have come here, so they are known unless the views were written by an
     older release that did not read them, and were not rebuilt yet.
     """
-    terms = await leave_types.payment_of(connection, leave_type)
-    centres = await employees.cost_centres_of(connection, employee_id)
-    if terms is None or not centres:
+    types, found = await together(
+        connection,
+        leave_types.PAYMENT.having(leave_type=leave_type),
+        employees.COST_CENTRES.having(employee_id=employee_id),
+    )
+    centres = found.rows
+    if not types.rows or not centres:
         return None
+    (terms,) = types.rows
     payment = Payment(
         pay_code=terms.pay_code,
         paid=bool(terms.paid),

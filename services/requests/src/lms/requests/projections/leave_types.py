@@ -132,6 +132,16 @@ FIND = Statement(
 )
 
 
+PAYMENT = Statement(
+    select(leave_types.c.pay_code, leave_types.c.paid, leave_types.c.version).where(
+        live(leave_types, LeaveTypes.name),
+        leave_types.c.leave_type == bindparam("leave_type"),
+        leave_types.c.pay_code.is_not(None),
+    )
+)
+"""`pay_code`, `paid` and `version` of a leave type; no row while its pay code is not known here."""
+
+
 async def find(connection: AsyncConnection, leave_type: str) -> KnownType | None:
     """Return a leave type with its policies; None if it is not known here."""
     return known(await FIND.rows(connection, leave_type=leave_type), leave_type)
@@ -167,18 +177,6 @@ async def known_types(connection: AsyncConnection) -> list[str]:
         select(leave_types.c.leave_type).where(live(leave_types, LeaveTypes.name)).order_by(leave_types.c.leave_type)
     )
     return list((await connection.execute(found)).scalars())
-
-
-async def payment_of(connection: AsyncConnection, leave_type: str) -> Any | None:
-    """Return `pay_code`, `paid` and `version` of a leave type; None while its pay code is not known here."""
-    rows = await connection.execute(
-        select(leave_types.c.pay_code, leave_types.c.paid, leave_types.c.version).where(
-            live(leave_types, LeaveTypes.name),
-            leave_types.c.leave_type == leave_type,
-            leave_types.c.pay_code.is_not(None),
-        )
-    )
-    return rows.first()
 
 
 async def reason_readers(connection: AsyncConnection) -> dict[str, frozenset[str]]:

@@ -31,6 +31,7 @@ from lms.approvals.projections.approver_inbox import CaseRow, Viewer
 from lms.kernel.execution import UnitOfWork
 from lms.kernel.sealed import Sealed
 from lms.kernel.service import Runtime
+from lms.kernel.statements import together
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,17 @@ class Asked:
 
 async def open_case(uow: UnitOfWork, asked: Asked) -> None:
     """Ask those whom the policy's steps name; what needs no approval is approved at once. Twice changes nothing."""
-    connection = uow.connection
     steps: tuple[str, ...] = ()
     line: Line = ()
     if asked.needs_approval:
-        location = await employees.assigned_to(connection, "location", asked.employee_id, asked.start_date)
-        steps = await policies.steps_of(connection, asked.leave_type, location, asked.start_date)
-        line = await employees.line_of(connection, asked.employee_id, uow.today)
+        locations, in_force, *below = await together(
+            uow.connection,
+            employees.assigned(asked.employee_id, "location"),
+            policies.IN_FORCE.having(leave_type=asked.leave_type, on=asked.start_date),
+            *employees.locking(asked.employee_id),
+        )
+        steps = policies.steps_of(in_force.rows, employees.value_on(locations.rows, asked.start_date))
+        line = await employees.line_of(uow.connection, asked.employee_id, uow.today, below=below)
     command = OpenCase(
         request_id=asked.request_id,
         revision=asked.revision,

@@ -10,7 +10,20 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import CHAR, BigInteger, Column, Integer, MetaData, Select, SmallInteger, Table, insert, select, update
+from sqlalchemy import (
+    CHAR,
+    BigInteger,
+    Column,
+    Integer,
+    MetaData,
+    Select,
+    SmallInteger,
+    Table,
+    bindparam,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects.mysql import LONGTEXT
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,6 +31,7 @@ from lms.audit.decider.merkle import Tree, leaf_hash, record_bytes
 from lms.audit.decider.verification import Record, searched_by
 from lms.kernel.pages import behind
 from lms.kernel.schema import name, text_name
+from lms.kernel.statements import Statement, together
 
 metadata = MetaData()
 
@@ -60,6 +74,12 @@ SEARCHED_BY = (
 CHUNK = 2_000
 """Records that are read at once."""
 
+_HOLD_HEAD = Statement(select(head).where(head.c.id == 1).with_for_update())
+_ENTER = Statement(insert(records))
+_MOVE_HEAD = Statement(
+    update(head).where(head.c.id == 1).values(size=bindparam("new_size"), subtrees=bindparam("new_subtrees"))
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
@@ -73,7 +93,7 @@ class Incoming:
 
 async def append(connection: AsyncConnection, incoming: Sequence[Incoming]) -> None:
     """Append facts to the log in the caller's transaction, one writer at a time."""
-    row = (await connection.execute(select(head).where(head.c.id == 1).with_for_update())).one()
+    (row,) = await _HOLD_HEAD.rows(connection)
     tree = Tree.of(int(row.size), orjson.loads(row.subtrees))
     rows: list[dict[str, Any]] = []
     for one in incoming:
@@ -91,10 +111,8 @@ async def append(connection: AsyncConnection, incoming: Sequence[Incoming]) -> N
                 **searched_by(one.headers),
             }
         )
-    await connection.execute(insert(records), rows)
-    await connection.execute(
-        update(head).where(head.c.id == 1).values(size=tree.size, subtrees=orjson.dumps(tree.stored()).decode())
-    )
+    stands = {"new_size": tree.size, "new_subtrees": orjson.dumps(tree.stored()).decode()}
+    await together(connection, _ENTER.of(rows), _MOVE_HEAD.having(**stands))
 
 
 async def tree_of(connection: AsyncConnection) -> Tree:

@@ -254,15 +254,21 @@ class Preferences:
 _PREFERENCES = select(preferences.c.employee_id, preferences.c.version, preferences.c.mail_off).where(
     preferences.c.employee_id.in_(bindparam("people", expanding=True))
 )
-_READ_PREFERENCES, _LOCK_PREFERENCES = Statement(_PREFERENCES), Statement(_PREFERENCES.with_for_update())
+PREFERENCES = Statement(_PREFERENCES)
+"""What those of the `people` prefer who have chosen anything, for `preferences_in`."""
+_LOCK_PREFERENCES = Statement(_PREFERENCES.with_for_update())
 
 
 async def preferences_of(
     connection: AsyncConnection, employee_ids: Collection[str], *, lock: bool = False
 ) -> dict[str, Preferences]:
     """Return the preferences of those who have chosen any; `lock` keeps others from changing them."""
-    statement = _LOCK_PREFERENCES if lock else _READ_PREFERENCES
-    rows = await statement.rows(connection, people=sorted(employee_ids))
+    statement = _LOCK_PREFERENCES if lock else PREFERENCES
+    return preferences_in(await statement.rows(connection, people=sorted(employee_ids)))
+
+
+def preferences_in(rows: Iterable[Any]) -> dict[str, Preferences]:
+    """Return the preferences in rows of PREFERENCES, by person."""
     return {row.employee_id: Preferences(frozenset(orjson.loads(row.mail_off)), row.version) for row in rows}
 
 

@@ -1,6 +1,6 @@
 """The view `employees`: who is employed when, where, and for whom they work."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, ClassVar, Literal
 
@@ -12,7 +12,7 @@ from lms.approvals.upstream import EmployeeJoined, EmployeeLeft, EmployeeLocatio
 from lms.kernel.event import Envelope
 from lms.kernel.projection import Projection, Update, Upsert, Write, live
 from lms.kernel.schema import name
-from lms.kernel.statements import Statement, together
+from lms.kernel.statements import Call, Result, Statement, together
 
 Kind = Literal["location", "manager"]
 
@@ -96,18 +96,21 @@ class Employees(Projection):
     }
 
 
-async def line_of(connection: AsyncConnection, employee_id: str, on: date) -> Line:
+async def line_of(
+    connection: AsyncConnection, employee_id: str, on: date, *, below: Sequence[Result] | None = None
+) -> Line:
     """Return who stands above an employee on a day, up to the first who is employed and not the employee.
 
     Everybody on the way is locked against change until the transaction ends: a case that rests on this line is either
     committed before the line changes, and then found by whoever re-routes, or decided on the changed line. Somebody of
     whom nothing is known yet counts as employed; the directory names nobody who never joined.
+    `below` is what came of `locking` the employee, where that was sent before.
     """
     line: list[Superior] = []
     passed = {employee_id}
-    _, superior = await _locked(connection, employee_id, on)
+    _, superior = _standing(below or await together(connection, *locking(employee_id)), on)
     while superior is not None and superior not in passed and len(line) < LONGEST_LINE:
-        row, further = await _locked(connection, superior, on)
+        row, further = _standing(await together(connection, *locking(superior)), on)
         employed = row is None or (row.employed_from <= on and (row.last_day is None or on <= row.last_day))
         line.append(Superior(superior, employed))
         if employed:
@@ -133,14 +136,15 @@ _ASSIGNED = Statement(
 )
 
 
-async def _locked(connection: AsyncConnection, employee_id: str, on: date) -> tuple[Any | None, str | None]:
-    """Lock an employee's row against change; return it, None if nothing is known, and then their manager on a day."""
-    rows, managers = await together(
-        connection,
-        _LOCKED.having(employee_id=employee_id),
-        _ASSIGNED.having(employee_id=employee_id, kind="manager"),
-    )
-    return (rows.rows[0] if rows.rows else None), _on(managers.rows, on)
+def locking(employee_id: str) -> tuple[Call, Call]:
+    """Return what locks an employee's row against change and finds their managers, for `line_of`."""
+    return _LOCKED.having(employee_id=employee_id), assigned(employee_id, "manager")
+
+
+def _standing(locked: Sequence[Result], on: date) -> tuple[Any | None, str | None]:
+    """Return an employee's locked row, None if nothing is known, and their manager on a day."""
+    rows, managers = locked
+    return (rows.rows[0] if rows.rows else None), value_on(managers.rows, on)
 
 
 async def reports_of(connection: AsyncConnection, manager_id: str, on: date) -> set[str]:
@@ -155,12 +159,13 @@ async def reports_of(connection: AsyncConnection, manager_id: str, on: date) -> 
     return found
 
 
-async def assigned_to(connection: AsyncConnection, kind: Kind, employee_id: str, on: date) -> str | None:
-    """Return the location or manager of an employee on a day; before the first, the first."""
-    return _on(await _ASSIGNED.rows(connection, employee_id=employee_id, kind=kind), on)
+def assigned(employee_id: str, kind: Kind) -> Call:
+    """Return what finds an employee's locations or managers, for `value_on`."""
+    return _ASSIGNED.having(employee_id=employee_id, kind=kind)
 
 
-def _on(rows: Iterable[Any], on: date) -> str | None:
+def value_on(rows: Iterable[Any], on: date) -> str | None:
+    """Return which of the dated values holds on a day; before the first, the first."""
     value: str | None = None
     for number, row in enumerate(rows):
         if number == 0 or row.effective_from <= on:

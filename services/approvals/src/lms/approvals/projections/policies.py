@@ -1,13 +1,11 @@
 """The view `policies`: by which steps leave of a type is decided, where and from when on."""
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date
 from typing import Any, ClassVar
 
 import orjson
 from sqlalchemy import Column, Date, Index, Integer, MetaData, SmallInteger, Table, bindparam, select
 from sqlalchemy.dialects.mysql import LONGTEXT
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.approvals.upstream import PolicyPublished
 from lms.kernel.event import Envelope
@@ -55,7 +53,7 @@ class Policies(Projection):
     handlers: ClassVar[Mapping[type, Callable[[Any, Envelope], Iterable[Write]]]] = {PolicyPublished: _published}
 
 
-_IN_FORCE = Statement(
+IN_FORCE = Statement(
     select(policies)
     .where(
         live(policies, Policies.name),
@@ -64,11 +62,11 @@ _IN_FORCE = Statement(
     )
     .order_by(policies.c.effective_from.desc(), policies.c.version.desc(), policies.c.policy_id)
 )
+"""The policies of `leave_type` that are in force `on` a day, the newest first."""
 
 
-async def steps_of(connection: AsyncConnection, leave_type: str, location_id: str | None, on: date) -> tuple[str, ...]:
-    """Return the steps of the policy in force on a day: one for the location goes before one for everywhere."""
-    rows = await _IN_FORCE.rows(connection, leave_type=leave_type, on=on)
+def steps_of(rows: Iterable[Any], location_id: str | None) -> tuple[str, ...]:
+    """Return the steps of the policy in force, of the rows of IN_FORCE: one for the location before one for all."""
     everywhere: tuple[str, ...] | None = None
     replaced: set[str] = set()
     for row in rows:

@@ -105,13 +105,10 @@ async def _send_batch(runtime: Runtime) -> bool:
 async def _ready(runtime: Runtime, connection: AsyncConnection, mails: list[Mail]) -> list[tuple[Mail, Opened]]:
     """Open the mails; drop those to people who were erased, and let those to people not known yet wait."""
     ready: list[tuple[Mail, Opened]] = []
-    for mail in mails:
-        try:
-            (found,) = await opened(connection, runtime.keyring, [mail.notice])
-        except Tampered:
+    for mail, found in zip(mails, await _opened(runtime, connection, mails), strict=True):
+        if found is None:
             await _troubled(runtime, mail, Trouble("Tampered", for_good=True))
-            continue
-        if isinstance(found.email, Erased):
+        elif isinstance(found.email, Erased):
             async with runtime.database.transaction() as own:
                 await store.give_up(own, mail.id, "dropped", "erased")
             MAILS.labels("dropped").inc()
@@ -120,6 +117,16 @@ async def _ready(runtime: Runtime, connection: AsyncConnection, mails: list[Mail
         else:
             ready.append((mail, found))
     return ready
+
+
+async def _opened(runtime: Runtime, connection: AsyncConnection, mails: list[Mail]) -> list[Opened | None]:
+    """Open mails, all at once where nothing is wrong with any of them; None for one that was tampered with."""
+    try:
+        return [*await opened(connection, runtime.keyring, [mail.notice for mail in mails])]
+    except Tampered:
+        if len(mails) == 1:
+            return [None]
+        return [found for mail in mails for found in await _opened(runtime, connection, [mail])]
 
 
 def _client(settings: Settings) -> SMTP:

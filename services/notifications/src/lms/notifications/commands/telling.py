@@ -7,10 +7,11 @@ from prometheus_client import Counter
 from lms.kernel.errors import NotFound, Stale
 from lms.kernel.event import Envelope
 from lms.kernel.execution import UnitOfWork
+from lms.kernel.statements import together
 from lms.notifications import store
 from lms.notifications.decider import HR, KINDS, Known, Notice, Telling, Waiting, channels, notices
 from lms.notifications.projections.cases import case_of, waiting_for_approvers
-from lms.notifications.projections.people import erased_among, everybody_in_hr
+from lms.notifications.projections.people import HOLD, everybody_in_hr
 from lms.notifications.projections.revisions import asked_for
 from lms.notifications.store import Preferences
 from lms.notifications.upstream import CaseClosed, CaseOpened, CaseReassigned, EmployeeErased, StepApproved
@@ -33,9 +34,12 @@ async def tell(uow: UnitOfWork, found: Sequence[Notice]) -> None:
     """
     if not found:
         return
-    people = {notice.person for notice in found}
-    erased = await erased_among(uow.connection, people)
-    chosen = await store.preferences_of(uow.connection, people)
+    people = sorted({notice.person for notice in found})
+    held, preferred = await together(
+        uow.connection, HOLD.having(people=people), store.PREFERENCES.having(people=people)
+    )
+    erased = {row.employee_id for row in held.rows if row.erased}
+    chosen = store.preferences_in(preferred.rows)
     wanted = [
         (notice, channel)
         for notice in sorted(found, key=lambda one: (one.person, one.cause))

@@ -83,12 +83,13 @@ _CONTACTS = Statement(
         *_AMONG, people.c.sealed_email.is_not(None)
     )
 )
-_ERASED = Statement(
+HOLD = Statement(
     select(people.c.employee_id, people.c.erased)
     .where(*_AMONG)
     .order_by(people.c.employee_id)
     .with_for_update(read=True)
 )
+"""Whether each of the `people` was `erased`; the others cannot be until the transaction ends."""
 
 
 async def contacts(connection: AsyncConnection, employee_ids: Collection[str]) -> dict[str, Contact]:
@@ -100,12 +101,6 @@ async def contacts(connection: AsyncConnection, employee_ids: Collection[str]) -
         )
         for row in rows
     }
-
-
-async def erased_among(connection: AsyncConnection, employee_ids: Collection[str]) -> frozenset[str]:
-    """Return who of them was erased, and keep the others from being erased until the transaction ends."""
-    rows = await _ERASED.rows(connection, people=sorted(employee_ids))
-    return frozenset(row.employee_id for row in rows if row.erased)
 
 
 async def everybody_in_hr(connection: AsyncConnection, on: date) -> tuple[str, ...]:

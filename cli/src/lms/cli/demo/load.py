@@ -37,8 +37,8 @@ from lms.cli.demo.journal import Journal
 from lms.cli.demo.organisation import Organisation
 from lms.kernel.clock import write_offset
 
-AT_ONCE = 12
-"""People whose commands are under way at the same time."""
+AT_ONCE = 48
+"""People whose commands are under way at the same time: so many that what follows of them shares transactions."""
 
 T = TypeVar("T")
 

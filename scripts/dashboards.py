@@ -287,6 +287,7 @@ OWN: dict[str, Row] = {
         Panel("Copies left out", "Because they could not be reached, per second.", "ops",
               {"{{upstream}}": f"sum by (upstream) (rate(gateway_ejections_total{{{OURS}}}[$__rate_interval]))"},
               runbooks=("ApplicationDown",)),
+        cache_panel("answers"),
         Panel("Rate limit", "Requests refused, and let through uncounted because Redis is away, per second.", "reqps",
               {"refused: {{policy}}": f"sum by (policy) (rate(gateway_rate_limited_total{{{OURS}}}[$__rate_interval]))",
                "uncounted": f"sum(rate(gateway_rate_limit_skipped_total{{{OURS}}}[$__rate_interval]))"},

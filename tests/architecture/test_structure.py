@@ -15,8 +15,8 @@ MODULES = {
 }  # fmt: skip
 """The modules a service may have."""
 GATEWAY_MODULES = {
-    "__init__", "admin", "api", "limits", "live", "main", "maintenance", "openapi", "preview", "proxy", "routes",
-    "security", "settings", "web",
+    "__init__", "admin", "api", "cache", "limits", "live", "main", "maintenance", "openapi", "preview", "proxy",
+    "routes", "security", "settings", "web",
 }  # fmt: skip
 """The gateway decides nothing, so it has others (docs/adr/0007)."""
 

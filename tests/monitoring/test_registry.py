@@ -39,6 +39,11 @@ def test_type_labels_and_help_are_as_the_registry_says() -> None:
         assert found == (said["type"], said["labels"], said["help"]), name
 
 
+def test_every_cache_that_the_code_announces_is_in_the_registry() -> None:
+    looks = collectors()["cache_lookups_total"]
+    assert {labels[0] for labels in looks._metrics} == set(LABELS["cache"]["values"])
+
+
 def test_what_back_ups_leave_for_the_node_exporter_is_as_the_registry_says(tmp_path: Path) -> None:
     settings = BackupSettings(url=str(tmp_path), metrics_file=tmp_path / "metrics" / "backup.prom")
     tell_metrics(settings, [Made(kind, "20261128T060000000000Z", 1000, 2.5, tried=True) for kind in KINDS])

@@ -1,9 +1,10 @@
-"""The company of a running system: its size, and how long it takes to verify and rebuild everything.
+"""The company of a running system: its size, and how long it takes to prove, verify, rebuild and recover everything.
 
 `make bench-company` looks at the system in LMS_HOME (load it before) and writes its section of docs/benchmarks.md.
 How long the load took is told by whoever loaded: LMS_COMPANY_LOADED, in seconds.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 
 import psutil
 import pymysql
-from tests.load.measure import Figure
+from tests.load.measure import Figure, ceiling
 from tests.load.page import table, with_company
 
 from lms.cli.servers import SCHEMAS
@@ -60,22 +61,40 @@ def _sizes(system: System) -> list[Figure]:
 
 
 def _times(home: Path) -> list[Figure]:
-    """Return how long `lms verify`, and a rebuild of every view, take."""
-    figures = [_timed("lms verify", home, "verify")]
+    """Return how long `lms verify`, the proof of the audit log, and a rebuild of every view take."""
+    figures = [
+        _timed("lms verify", home, "verify", note="drift 0"),
+        _timed("lms audit verify", home, "audit", "verify", note="every record in its place"),
+    ]
     figures += [_timed(f"lms rebuild {service} all", home, "rebuild", service, "all") for service in _VIEWS]
-    return figures
+    return [*figures, _timed("lms backup", home, "backup", note="restored for a trial"), *_recovery(home)]
 
 
-def _timed(name: str, home: Path, *arguments: str) -> Figure:
+def _recovery(home: Path) -> list[Figure]:
+    """Return what a drill achieves: everything restored on processes of its own, beside the running system."""
+    found = json.loads(_run("lms drill", home, "drill", "--json"))
+    return [
+        Figure("lms drill: until leave is asked for and debited", found["recovery_seconds"], "s", ceiling(300)),
+        Figure("lms drill: facts lost", found["facts_lost"], "", ceiling(0), f"drift {found['drift']}"),
+    ]
+
+
+def _timed(name: str, home: Path, *arguments: str, note: str = "") -> Figure:
+    """Return how long a command takes, with a note on what it means that it ends with 0."""
     began = time.monotonic()
+    _run(name, home, *arguments)
+    return Figure(name, time.monotonic() - began, "s", None, note)
+
+
+def _run(name: str, home: Path, *arguments: str) -> str:
+    """Return what a command of `lms` prints. Exits with 1 when it fails."""
     done = subprocess.run(
         [str(Path(sys.executable).with_name("lms")), *arguments, "--home", str(home)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    seconds = time.monotonic() - began
     if done.returncode:
         sys.exit(f"{name} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return Figure(name, seconds, "s", None, "drift 0" if arguments[0] == "verify" else "")
+    return done.stdout
 
 
 def _count(system: System, service: str, query: str) -> float:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import psutil
 import pytest
-from sqlalchemy import BigInteger, Column, Integer, MetaData, SmallInteger, Table, select
+from sqlalchemy import BigInteger, Column, Integer, MetaData, SmallInteger, Table, func, select
 from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.contextvars import merge_contextvars
@@ -33,9 +33,9 @@ from lms.kernel.event import Envelope, Event, ForeignEvent, Prerequisite
 from lms.kernel.execution import UnitOfWork
 from lms.kernel.ids import new_id
 from lms.kernel.kafka import Message, Producer, Topic, declare
-from lms.kernel.parking import ParkedEvent, park
+from lms.kernel.parking import HELD_POLL, ParkedEvent, park
 from lms.kernel.projection import Projection, Upsert, Write, live
-from lms.kernel.schema import consumer_offsets, consumer_versions, name
+from lms.kernel.schema import consumer_offsets, consumer_versions, name, outbox
 from lms.kernel.service import Runtime, Service
 from lms.kernel.settings import KernelSettings
 
@@ -438,6 +438,132 @@ async def test_poison_parks_its_key_and_the_rest_flows(world: World, payload: st
 
     await becomes(healed, "skipping did not heal the key")
     assert await world.totals() == {"a": (7, 1), "b": (1, 1)}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"ce_stream": "account-\u00e9"}, {"ce_stream": "a" * 161}, {"ce_stream": ""}, {"ce_streamversion": str(2**31)},
+        {"ce_logepoch": "x"}, {"ce_id": "\u00e9"}, {"ce_prerequisites": '[["facts", "account-\u00e9", 1]]'},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)  # fmt: skip
+async def test_what_no_table_could_look_up_is_poison_like_any_other_and_can_be_skipped(
+    world: World, wrong: dict[str, str]
+) -> None:
+    await world.start(Projector("facts", (world.topic,), (Balances,)), counting(world, "facts"))
+    broken = world.deposit("a", 1, 1)
+    await world.send(
+        broken._replace(headers={**broken.headers, **wrong}), world.deposit("a", 1, 7), world.deposit("b", 1, 1)
+    )
+    await world.caught_up(3)
+
+    async def the_rest_flows() -> bool:
+        return await world.totals() == {"b": (1, 1)}
+
+    await becomes(the_rest_flows, "what is behind a broken message does not come")
+    poisoned = [(one.consumer, one.kind, one.events) for one in await world.parked()]
+    assert sorted(poisoned) == [("count", "poison", 2), ("facts", "poison", 2)]
+    for consumer, *_ in poisoned:
+        async with world.running[0].database.transaction() as connection:
+            await dead_letters.skip(connection, consumer, "a")
+
+    async def healed() -> bool:
+        return not await world.parked()
+
+    await becomes(healed, "skipping did not heal the key")
+    assert await world.totals() == {"a": (7, 1), "b": (1, 1)}
+
+
+async def test_what_is_poison_behind_an_event_that_waits_is_set_aside_when_its_turn_comes(world: World) -> None:
+    """Else `skip` would give up the one that waits."""
+    facts = Projector("facts", (world.facts,), (Balances,))
+    await world.start(facts, counting(world, "facts"))
+    rests_on = (Prerequisite(world.facts, "account-fact", 1),)
+    await world.send(world.deposit("a", 1, 1, rests_on=rests_on), world.deposit("a", 2, 0, payload="not json"))
+    await world.caught_up(2)
+    looks = 0
+
+    async def looked_at() -> bool:
+        nonlocal looks
+        looks += 1
+        return looks > 2 * HELD_POLL / 0.03 and [one.kind for one in await world.parked()] == ["held"]
+
+    await becomes(looked_at, "what is behind a held event counts against it")
+    await world.send(world.deposit("fact", 1, 5, topic=world.facts))
+
+    async def poisoned() -> bool:
+        return [(one.kind, one.events) for one in await world.parked()] == [("poison", 1)]
+
+    await becomes(poisoned, "the second event is not set aside in its turn")
+    assert await world.totals() == {"a": (1, 1)}
+
+
+async def test_an_event_that_was_just_held_goes_on_as_soon_as_its_fact_is_there(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not after the two seconds between the looks of a consumer for which nothing waits."""
+    facts = Projector("facts", (world.facts,), (Balances,))
+    await world.start(facts, counting(world, "facts"))
+    commit = AsyncConnection.commit
+
+    async def slowly(connection: AsyncConnection) -> None:
+        await asyncio.sleep(0.02)  # the drain looks before what was parked shows
+        await commit(connection)
+
+    monkeypatch.setattr(AsyncConnection, "commit", slowly)
+    rests_on = (Prerequisite(world.facts, "account-fact", 1),)
+    await world.send(world.deposit("a", 1, 1, rests_on=rests_on))
+    await world.caught_up(1)
+    began = asyncio.get_running_loop().time()
+    await world.send(world.deposit("fact", 1, 5, topic=world.facts))
+
+    async def released() -> bool:
+        return not await world.parked()
+
+    await becomes(released, "the held key was not released")
+    assert asyncio.get_running_loop().time() - began < 1.5
+
+
+async def test_keys_that_wait_for_ever_do_not_keep_others_from_their_turn(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lms.kernel.parking.KEYS_AT_ONCE", 3)
+    monkeypatch.setattr("lms.kernel.consumer.KEYS_AT_ONCE", 3)
+    facts = Projector("facts", (world.facts,), (Balances,))
+    await world.start(facts, counting(world, "facts"))
+    never = (Prerequisite(world.facts, "account-never", 1),)
+    await world.send(*(world.deposit(f"a{number}", 1, 1, rests_on=never) for number in range(7)))
+    await world.caught_up(7)
+    rests_on = (Prerequisite(world.facts, "account-fact", 1),)
+    await world.send(world.deposit("z", 1, 1, rests_on=rests_on))
+    await world.caught_up(8)
+    await world.send(world.deposit("fact", 1, 5, topic=world.facts))
+
+    async def released() -> bool:
+        return await world.totals() == {"z": (1, 1)}
+
+    await becomes(released, "a key is never looked at")
+    assert len(await world.parked()) == 7
+
+
+async def test_a_dead_letter_of_a_huge_event_holds_nothing_up(world: World) -> None:
+    """What Kafka would not take stays in the outbox, and everything that is written after it."""
+    await world.start(counting(world))
+    broken = world.deposit("a", 1, 1)
+    size = 4 * 1024 * 1024 - 1000  # as much as Kafka takes with the event's own headers, and not with a dead letter's
+    await world.send(broken._replace(value="x" * size), world.deposit("b", 1, 1))
+    await world.caught_up(2)
+
+    async def relayed() -> bool:
+        async with world.running[0].database.read() as connection:
+            return await connection.scalar(select(func.count()).select_from(outbox)) == 0
+
+    await becomes(relayed, "the outbox is not emptied")
+    async with world.running[0].database.read() as connection:
+        (event,) = await dead_letters.show(connection, "count", "a")
+    assert event.payload is not None
+    assert len(event.payload) == size
 
 
 async def test_the_log_of_a_poison_event_names_the_request_and_the_trace_that_it_comes_from(world: World) -> None:

@@ -27,7 +27,7 @@ from tests.conftest import TESTER, sql_of_the_tester
 from lms.cli.home import Home
 from lms.cli.servers import MySQLServer
 from lms.kernel.auth import TokenSigner, public_key_of
-from lms.kernel.consistency import CatchUp, token_of
+from lms.kernel.consistency import CatchUp, Tokens
 from lms.kernel.decider import Decider
 from lms.kernel.errors import NotFound
 from lms.kernel.event import Event, StreamVersion
@@ -321,8 +321,9 @@ async def test_a_token_is_honoured_by_the_replica_once_it_has_what_was_written_a
 
 async def test_a_token_of_another_service_is_honoured_once_the_replica_shows_what_came_of_it(system: System) -> None:
     stream, database = f"other-{new_id()}", system.runtime.database
-    token = token_of("others", [StreamVersion("leave.other.v1", stream, 2)]) or ""
-    catch_up = CatchUp("accounts", database, {"views": ("leave.other.v1",), "reactor": ("leave.other.v1",)})
+    tokens = Tokens("k" * 40)
+    token = tokens.of("others", [StreamVersion("leave.other.v1", stream, 2)]) or ""
+    catch_up = CatchUp("accounts", database, tokens, {"views": ("leave.other.v1",), "reactor": ("leave.other.v1",)})
     replica = system.runtime.replica
     assert replica is not None
 

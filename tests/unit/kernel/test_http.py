@@ -13,11 +13,12 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 from starlette.responses import Response
 
+from lms.audit.store import records
 from lms.kernel.auth import Caller, CallerDep, TokenSigner, public_key_of, requires
 from lms.kernel.clock import FixedClock
 from lms.kernel.errors import FieldError, NotFound, RuleBroken, Unavailable
 from lms.kernel.eventstore import ConcurrencyConflict
-from lms.kernel.http import Answer, Body, IfMatchDep, answer, create_app
+from lms.kernel.http import Answer, Body, IfMatchDep, _identity, answer, create_app
 from lms.kernel.pages import PageDep
 from lms.kernel.settings import ProcessSettings
 
@@ -310,3 +311,13 @@ async def test_failures_of_every_route_read_0_until_there_is_one_and_odd_methods
     assert 'http_requests_total{method="GET",route="/api/v1/leaves/reports/all",status_code="500"} 0.0' in exposed
     assert 'method="other"' in exposed
     assert "PURGE" not in exposed
+
+
+def test_every_request_id_that_is_taken_over_fits_into_the_audit_log() -> None:
+    """It becomes the correlation id of facts; one that does not fit would keep them out of the log."""
+    longest = records.c.correlation_id.type.length
+    assert longest is not None
+    given = [(b"x-request-id", b"x" * length) for length in (longest, longest + 1)]
+    kept = [_identity({"type": "http", "headers": [header]})[0] for header in given]
+    assert kept[0] == "x" * longest
+    assert len(kept[1]) <= longest

@@ -17,6 +17,11 @@ Headers = dict[str, str]
 PARTITION_HEADER = "lms-partition"
 """In an outbox row's headers only: the partition to write to, for facts that go to every partition."""
 
+LONGEST_STREAM = 160
+LONGEST_ID = 80
+LARGEST_NUMBER = 2**31 - 1
+"""What the tables have room for that say how far a stream was seen: a message with more is no event of ours."""
+
 COPIES_HEADER = "ce_copies"
 """On a fact that stands in every partition: how many there are. All copies have one id and one stream version."""
 
@@ -76,13 +81,13 @@ def decode(headers: Iterable[tuple[str, bytes]], value: bytes | None) -> Envelop
     try:
         schema = found["ce_dataschema"]
         return Envelope(
-            event_id=found["ce_id"],
+            event_id=_plain(found["ce_id"], LONGEST_ID),
             source=found["ce_source"],
             type=found["ce_type"],
             schema_version=int(schema.rpartition(".v")[2]),
-            stream=found["ce_stream"],
-            version=int(found["ce_streamversion"]),
-            log_epoch=int(found["ce_logepoch"]),
+            stream=_plain(found["ce_stream"], LONGEST_STREAM),
+            version=_counted(found["ce_streamversion"]),
+            log_epoch=_counted(found["ce_logepoch"]),
             key=found["ce_subject"],
             time=datetime.fromisoformat(found["ce_time"]),
             data=data,
@@ -92,7 +97,7 @@ def decode(headers: Iterable[tuple[str, bytes]], value: bytes | None) -> Envelop
             actor=found.get("ce_actor"),
             on_behalf_of=found.get("ce_onbehalfof"),
             prerequisites=tuple(
-                Prerequisite(str(topic), str(stream), int(version))
+                Prerequisite(str(topic), _plain(str(stream), LONGEST_STREAM), _counted(version))
                 for topic, stream, version in orjson.loads(found.get("ce_prerequisites", "[]"))
             ),
             copies=int(found.get(COPIES_HEADER, "1")),
@@ -101,3 +106,18 @@ def decode(headers: Iterable[tuple[str, bytes]], value: bytes | None) -> Envelop
         raise MalformedMessage(f"The header {error.args[0]} is missing.") from error
     except (ValueError, TypeError) as error:
         raise MalformedMessage(f"A header does not parse: {error}") from error
+
+
+def _plain(text: str, longest: int) -> str:
+    """Return a name by which the database looks: it compares ASCII with ASCII only, and fails for anything else."""
+    if not text.isascii() or not 0 < len(text) <= longest:
+        raise ValueError(f"{text[:40]!r} is no name of at most {longest} ASCII characters")
+    return text
+
+
+def _counted(text: str | int) -> int:
+    """Return a version or epoch: a whole number from 1 on."""
+    number = int(text)
+    if not 0 < number <= LARGEST_NUMBER:
+        raise ValueError(f"{number} is not between 1 and {LARGEST_NUMBER}")
+    return number

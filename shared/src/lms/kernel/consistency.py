@@ -1,14 +1,17 @@
 """Reading what one has written: the Consistency-Token of a command, and reads that wait for it.
 
-A token is base64url of a JSON list of [service, topic, stream, version]. A read that sends it back waits until every
-consumer of its service that subscribes to the topic has seen that version of the stream; views that a command writes in
-its own transaction need no wait. Several tokens may be sent, separated by commas.
+A token is base64url of a JSON list of [service, topic, stream, version], a dot, and base64url of its HMAC-SHA-256 under
+a key derived from ENCRYPTION_KEY, which all services have: how far somebody's stream goes is learned by nobody whom no
+command told. A read that sends it back waits until every consumer of its service that subscribes to the topic has seen
+that version of the stream; views that a command writes in its own transaction need no wait. Several tokens may be sent,
+separated by commas.
 
 A replica has everything of a transaction or nothing, and in the order of the primary: it shows a command of its service
 once it has the command's events, and what came of a foreign fact once its consumers there have seen it.
 """
 
 import asyncio
+import hmac
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -21,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from lms.kernel.database import Database
 from lms.kernel.errors import Malformed, NotCaughtUp
 from lms.kernel.event import StreamVersion
+from lms.kernel.keyring import derive_key
 from lms.kernel.schema import consumer_versions, events
 
 T = TypeVar("T")
@@ -49,19 +53,40 @@ class Written(NamedTuple):
     version: int
 
 
-def token_of(service: str, written: Iterable[StreamVersion]) -> str | None:
-    """Return the token for what a command wrote; None if it wrote nothing."""
-    entries = [[service, one.topic, one.stream, one.version] for one in written]
-    return urlsafe_b64encode(orjson.dumps(entries)).decode().rstrip("=") if entries else None
+class Tokens:
+    """The tokens of all services: signed under a key derived from the first of the secrets; those of each are read."""
+
+    def __init__(self, secret: str, *others: str) -> None:
+        self._keys = [derive_key(one, "consistency tokens") for one in (secret, *others)]
+
+    def of(self, service: str, written: Iterable[StreamVersion]) -> str | None:
+        """Return the token for what a command wrote; None if it wrote nothing."""
+        entries = [[service, one.topic, one.stream, one.version] for one in written]
+        if not entries:
+            return None
+        named = _encoded(orjson.dumps(entries))
+        return f"{named}.{_signature(self._keys[0], named)}"
+
+    def read(self, header: str) -> list[Written]:
+        """Return what one or several tokens name. Raises BadConsistencyToken, also for one that nobody gave out."""
+        for token in header.split(","):
+            named, _, signature = token.strip().partition(".")
+            given = signature.encode()
+            if not any(hmac.compare_digest(given, _signature(key, named).encode()) for key in self._keys):
+                raise BadConsistencyToken("No command gave out this Consistency-Token; leave it out.")
+        return named_in(header)
 
 
-def read_token(header: str) -> list[Written]:
-    """Return what one or several tokens name. Raises BadConsistencyToken."""
+def named_in(header: str) -> list[Written]:
+    """Return what tokens name, whoever signed them: for those that stand in answers of ours (`idempotency.py`).
+
+    Raises BadConsistencyToken.
+    """
     found: list[Written] = []
     try:
         for token in header.split(","):
-            text = token.strip()
-            for entry in orjson.loads(urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))):
+            named = token.partition(".")[0].strip()
+            for entry in orjson.loads(urlsafe_b64decode(named.encode("ascii") + b"=" * (-len(named) % 4))):
                 if len(entry) != _FIELDS:
                     raise BadConsistencyToken("The Consistency-Token cannot be read; leave it out.")
                 found.append(Written(str(entry[0]), str(entry[1]), str(entry[2]), int(entry[3])))
@@ -72,23 +97,37 @@ def read_token(header: str) -> list[Written]:
     return found
 
 
+def _encoded(data: bytes) -> str:
+    return urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _signature(key: bytes, named: str) -> str:
+    return _encoded(hmac.digest(key, named.encode(), "sha256"))
+
+
 class CatchUp:
     """Waits until a service's consumers have seen what a token names.
 
     `subscriptions` maps the name of each consumer to the topics that it reads.
     """
 
-    def __init__(self, service: str, database: Database, subscriptions: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self, service: str, database: Database, tokens: Tokens, subscriptions: Mapping[str, Sequence[str]]
+    ) -> None:
         self._service = service
         self._database = database
+        self._tokens = tokens
         self._readers: dict[str, tuple[str, ...]] = {}
         for consumer, topics in subscriptions.items():
             for topic in topics:
                 self._readers[topic] = (*self._readers.get(topic, ()), consumer)
 
     async def wait(self, header: str, *, seconds: float = WAIT_SECONDS) -> None:
-        """Return once everything that the tokens name was seen here. Raises NotCaughtUp after `seconds`."""
-        needed = self._needed(read_token(header))
+        """Return once everything that the tokens name was seen here.
+
+        Raises BadConsistencyToken, and NotCaughtUp after `seconds`.
+        """
+        needed = self._needed(self._tokens.read(header))
 
         async def caught_up() -> bool | None:
             async with self._database.read() as connection:
@@ -98,8 +137,11 @@ class CatchUp:
             raise NotCaughtUp("The view has not seen your last change yet; repeat the request.")
 
     async def shown_on(self, connection: AsyncConnection, header: str) -> bool:
-        """Say whether a replica, by this connection, shows everything that the tokens name."""
-        named = read_token(header)
+        """Say whether a replica, by this connection, shows everything that the tokens name.
+
+        Raises BadConsistencyToken.
+        """
+        named = self._tokens.read(header)
         own: dict[str, int] = {}
         for one in named:
             if one.service == self._service:

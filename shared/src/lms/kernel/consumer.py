@@ -52,8 +52,10 @@ from lms.kernel.metrics import (
 )
 from lms.kernel.parking import (
     HELD_POLL,
+    KEYS_AT_ONCE,
     Kind,
     ParkedEvent,
+    Place,
     Waiting,
     dead_letter,
     delete_key,
@@ -251,6 +253,7 @@ class ConsumerRunner:
         self._stop_asked = asyncio.Event()
         self._drain_wake = asyncio.Event()
         self._waiting = False
+        self._looked_at: Place | None = None  # the last waiting key of a round that was full
         self._joined = False
         self._gathered: dict[TopicPartition, list[Received]] = {}
         self._gathered_since = 0.0
@@ -529,12 +532,12 @@ class ConsumerRunner:
             fresh: list[tuple[Event | ForeignEvent, Envelope]] = []
             new: list[Received] = []
             advanced: dict[str, Seen] = {}
+            old = 0
             for one in batch:
                 if self._was_seen(one, seen):
-                    CONSUMER_SKIPPED.labels(self.consumer.name).inc()
+                    old += 1
                 elif one.key in parked:
                     await park(connection, self.consumer.name, _parked(one))
-                    self._wait()
                 elif one.envelope is None or one.fault is not None:
                     raise Unreadable(one.fault or "not an event")
                 else:
@@ -554,7 +557,8 @@ class ConsumerRunner:
             await self._store_seen(connection, advanced)
             failpoint("consumer.before-commit")
         failpoint("consumer.after-commit")
-        self._moved(batch)
+        self._moved(batch, waits=old + len(new) < len(batch))
+        CONSUMER_SKIPPED.labels(self.consumer.name).inc(old)
         CONSUMED.labels(self.consumer.name).inc(len(advanced))
         last = new[-1].envelope if new and (fresh or self._record is not None) else None
         if last is not None:
@@ -666,12 +670,12 @@ class ConsumerRunner:
             standing = await self._enter(connection, batch, [fact for facts in wanted for fact in facts])
             applied: list[Received] = []
             advanced: dict[str, Seen] = {}
+            old = 0
             for one, resting_on in zip(batch, wanted, strict=True):
                 if self._was_seen(one, standing.seen):
-                    CONSUMER_SKIPPED.labels(self.consumer.name).inc()
+                    old += 1
                 elif one.key in standing.parked:
                     await park(connection, self.consumer.name, _parked(one))
-                    self._wait()
                 elif one.envelope is None or one.fault is not None:
                     raise Unreadable(one.fault or "not an event")
                 elif await self._is_due(connection, one, one.envelope, resting_on, standing):
@@ -682,7 +686,8 @@ class ConsumerRunner:
             await self._store_seen(connection, advanced)
             failpoint("consumer.before-commit")
         failpoint("consumer.after-commit")
-        self._moved(batch)
+        self._moved(batch, waits=old + len(applied) < len(batch))
+        CONSUMER_SKIPPED.labels(self.consumer.name).inc(old)
         for one in applied:
             self._count(one)
         for unit in units:
@@ -707,7 +712,6 @@ class ConsumerRunner:
             reason = f"waits until {self._waits_for} has seen {missing.stream} version {missing.version}"
             await park(connection, self.consumer.name, _parked(received), kind="held", reason=reason, waiting=missing)
             standing.parked[received.key] = "held"
-            self._wait()
             return False
         return True
 
@@ -819,9 +823,12 @@ class ConsumerRunner:
             known.rows,
         )
 
-    def _moved(self, batch: Sequence[Received]) -> None:
+    def _moved(self, batch: Sequence[Received], *, waits: bool = False) -> None:
+        """Note what was committed: where the partitions stand, and whether some of the batch was parked and waits."""
         for one in batch:
             self._positions[TopicPartition(one.topic, one.partition)] = one.offset + 1
+        if waits:
+            self._wait()
         self._progress.set()
         self._progress = asyncio.Event()
 
@@ -851,7 +858,6 @@ class ConsumerRunner:
         with _trail_of(received):
             _log.warning("an event is missing; its key waits", consumer=self.consumer.name, reason=reason)
         await park(connection, self.consumer.name, _parked(received), kind="gap", reason=reason)
-        self._wait()
 
     async def _set_aside(self, received: Received, kind: Kind, reason: str) -> None:
         """Park a poison event with its key, publish the dead letter, and move on; one seen before is just old."""
@@ -892,8 +898,7 @@ class ConsumerRunner:
             standing = await self._enter(connection, [received])
             kind: Kind | None = None if standing.parked else "held"
             await park(connection, self.consumer.name, _parked(received), kind=kind, reason=reason)
-        self._moved([received])
-        self._wait()
+        self._moved([received], waits=True)
 
     def _tell_reactors(self) -> None:
         for runner in self._runtime.runners:
@@ -903,33 +908,44 @@ class ConsumerRunner:
     # Parked keys ---------------------------------------------------------------------------------------------------
 
     def _wait(self) -> None:
+        """Have the waiting keys looked at. Only after the commit: what parked one does not show before."""
         self._waiting = True
         self._drain_wake.set()
 
     async def _drain_for_ever(self) -> None:
         """Try the keys that wait, when something happened and every HELD_POLL while any waits."""
         while not self._stopping:
+            self._drain_wake.clear()
+            before, self._waiting = self._waiting, False  # whoever parks a key meanwhile says so
             try:
-                self._waiting = await self._drain()
+                still = await self._drain()
             except asyncio.CancelledError:
                 raise
             except Exception as error:  # noqa: BLE001  # the next look may succeed
+                still = before
                 _log.warning("parked keys could not be looked at", reason=error)
-            self._drain_wake.clear()
+            self._waiting = self._waiting or still
             await at_most(HELD_POLL if self._waiting else 2.0, self._drain_wake.wait())
 
     async def _drain(self) -> bool:
-        """Apply what can be applied of the waiting keys; say whether any key still waits."""
+        """Apply what can be applied of some of the waiting keys, all in turn; say whether any key still waits."""
         async with self._database.read() as connection:
-            keys = await drainable_keys(connection, self.consumer.name)
-        for key in keys:
+            keys = await drainable_keys(connection, self.consumer.name, self._looked_at)
+            if not keys and self._looked_at is not None:
+                keys = await drainable_keys(connection, self.consumer.name)
+        self._looked_at = keys[-1] if len(keys) == KEYS_AT_ONCE else None
+        for _, key in keys:
             while await self._drain_one(key):
                 pass
         return bool(keys)
 
     async def _drain_one(self, key: str) -> bool:
-        """Apply the first event of a waiting key that can be applied; say whether there may be more."""
+        """Apply the first event of a waiting key that can be applied; say whether there may be more.
+
+        Poison is always the first one, which `lms dlq skip` gives up: what fails behind another waits too.
+        """
         chosen: Received | None = None
+        is_first = False
         try:
             unit: UnitOfWork | None = None
             async with self._database.transaction() as connection:
@@ -939,8 +955,8 @@ class ConsumerRunner:
                 if not waiting:
                     await delete_key(connection, self.consumer.name, key)
                     return False
-                for event in waiting:
-                    chosen = self._parsed(_unparked(event))
+                for number, event in enumerate(waiting):
+                    chosen, is_first = self._parsed(_unparked(event)), number == 0
                     done, unit = await self._try_parked(connection, chosen)
                     if done:
                         await delete_parked(connection, event.position)
@@ -954,19 +970,23 @@ class ConsumerRunner:
         except Exception as error:
             if isinstance(error, ConcurrencyConflict) or is_transient(error) or chosen is None:
                 raise
-            reason = _reason(error)
-            async with self._database.transaction() as connection:
-                await set_kind(connection, self.consumer.name, key, "poison", reason)
-                topic = dead_letter_topic(self._service, self.consumer.name)
-                await dead_letter(connection, topic, _parked(chosen), reason)
-            DLQ_MESSAGES.labels(self.consumer.name).inc()
-            self._runtime.executor.wake()
-            with _trail_of(chosen):
-                _log.exception("a parked event is poison", consumer=self.consumer.name, reason=reason)
+            if is_first:
+                await self._poison_parked(key, chosen, _reason(error))
             return False
         if self._projections:
             self._tell_reactors()
         return True
+
+    async def _poison_parked(self, key: str, chosen: Received, reason: str) -> None:
+        """Note that the first event of a waiting key can never be applied, and publish its dead letter."""
+        async with self._database.transaction() as connection:
+            await set_kind(connection, self.consumer.name, key, "poison", reason)
+            topic = dead_letter_topic(self._service, self.consumer.name)
+            await dead_letter(connection, topic, _parked(chosen), reason)
+        DLQ_MESSAGES.labels(self.consumer.name).inc()
+        self._runtime.executor.wake()
+        with _trail_of(chosen):
+            _log.exception("a parked event is poison", consumer=self.consumer.name, reason=reason)
 
     async def _try_parked(self, connection: AsyncConnection, received: Received) -> tuple[bool, UnitOfWork | None]:
         if received.envelope is None or received.fault is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -15,15 +16,25 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, InvalidatePoolError, Oper
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.util import await_only
 
 from lms.kernel.metrics import DB_CONNECTION_WAIT
 
 IDLE_SECONDS = 1.0
 """A connection that was idle for longer is asked whether its server still answers: a host that vanished closes none."""
 
+PING_SECONDS = 2.0
+"""How long it may take to answer."""
+
+SILENCE_SECONDS = 10
+"""How long a server may leave what was sent to it unacknowledged, or probes unanswered, before its connection counts as
+lost: the network's own limits are a quarter of an hour for the one and two hours for the other."""
+
+_PROBE_SECONDS = 2
 _IDLE_SINCE = "lms.idle_since"
 _DEADLOCK = 1213
 _LOCK_TIMEOUT = 1205
+_MIXED_COLLATIONS = 1267
 # 1317 and 4031 are how MySQL announces a connection that was killed or timed out, where MariaDB just closes it.
 _LOST = frozenset(
     {1040, 1053, 1077, 1152, 1158, 1159, 1160, 1161, 1317, 1927, 2002, 2003, 2006, 2013, 2014, 2055, 4031}
@@ -57,6 +68,11 @@ def is_unavailable(error: BaseException) -> bool:
     return isinstance(error, InterfaceError) or (isinstance(error, OperationalError) and number is None)
 
 
+def is_foreign_text(error: BaseException) -> bool:
+    """Say whether an identifier was looked for with characters that its column cannot hold: nothing has that name."""
+    return error_number(error) == _MIXED_COLLATIONS
+
+
 def is_transient(error: BaseException) -> bool:
     """Say whether the same work may succeed when tried again: contention, or a database that is away."""
     return is_contention(error) or is_unavailable(error)
@@ -74,9 +90,30 @@ def _require_open(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
         raise InvalidatePoolError("the server closed the connection")
     if idle_since is not None and time.monotonic() - idle_since > IDLE_SECONDS:
         try:
-            connection.ping()
+            await_only(_answers(connection.driver_connection))
         except Exception as error:
             raise InvalidatePoolError("the server does not answer on the connection") from error
+
+
+async def _answers(opened: Any) -> None:
+    async with asyncio.timeout(PING_SECONDS):
+        await opened.ping(reconnect=False)
+
+
+def _bound_silence(connection: Any, _: ConnectionPoolEntry) -> None:
+    """Let the kernel end a connection whose other end has vanished: a query that waits for it then fails."""
+    opened = connection.driver_connection._writer.get_extra_info("socket")  # noqa: SLF001  # nobody else has it
+    if opened.family == socket.AF_UNIX:
+        return
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", _PROBE_SECONDS),
+        ("TCP_KEEPINTVL", _PROBE_SECONDS),
+        ("TCP_KEEPCNT", SILENCE_SECONDS // _PROBE_SECONDS - 1),
+        ("TCP_USER_TIMEOUT", SILENCE_SECONDS * 1000),
+    ):
+        if hasattr(socket, name):  # each system knows some of them
+            opened.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def _tls_of(url: URL) -> dict[str, ssl.SSLContext]:
@@ -129,6 +166,7 @@ class Database:
         )
         self._size, self._patience = pool_size, pool_timeout
         self._turns = asyncio.Semaphore(pool_size)
+        event.listen(self.engine.sync_engine, "connect", _bound_silence)
         if tls:
             event.listen(self.engine.sync_engine, "connect", _require_tls)
         event.listen(self.engine.sync_engine, "checkin", _note_idle)

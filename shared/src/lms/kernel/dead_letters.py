@@ -14,7 +14,9 @@ from sqlalchemy import func, select, tuple_
 from sqlalchemy.dialects.mysql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lms.kernel.cloudevents import MalformedMessage, decode
 from lms.kernel.errors import NotFound
+from lms.kernel.event import Envelope
 from lms.kernel.parking import ParkedEvent, delete_parked, lock_key, parked_events_of, set_kind
 from lms.kernel.schema import consumer_versions, given_up_events, parked_events, parked_keys
 
@@ -75,11 +77,10 @@ async def skip(connection: AsyncConnection, consumer: str, key: str) -> ParkedEv
     if await lock_key(connection, consumer, key) is None:
         raise NotParked(f"{consumer} has not parked {key!r}, or is applying it right now; look at `lms dlq list`.")
     first, *_ = await show(connection, consumer, key, 1)
-    headers = dict(first.headers)
-    stream, version = headers.get("ce_stream"), headers.get("ce_streamversion", "")
-    if stream and version.isdigit():
+    envelope = _envelope_of(first)
+    if envelope is not None:
         statement = upsert(consumer_versions).values(
-            consumer=consumer, stream=stream, log_epoch=int(headers.get("ce_logepoch", "1")), version=int(version)
+            consumer=consumer, stream=envelope.stream, log_epoch=envelope.log_epoch, version=envelope.version
         )
         seen, given_up = consumer_versions.c, statement.inserted
         later = tuple_(given_up.log_epoch, given_up.version) > tuple_(seen.log_epoch, seen.version)
@@ -91,10 +92,17 @@ async def skip(connection: AsyncConnection, consumer: str, key: str) -> ParkedEv
                 ]
             )
         )
-    if "ce_id" in headers:
         await connection.execute(
-            upsert(given_up_events).prefix_with("IGNORE"), {"consumer": consumer, "event_id": headers["ce_id"][:80]}
+            upsert(given_up_events).prefix_with("IGNORE"), {"consumer": consumer, "event_id": envelope.event_id}
         )
     await delete_parked(connection, first.position)
     await retry(connection, consumer, key)
     return first
+
+
+def _envelope_of(event: ParkedEvent) -> Envelope | None:
+    """Return what an event's headers say, whatever its value is; None where they are no event's: it counts nowhere."""
+    try:
+        return decode(((name, value.encode()) for name, value in event.headers), b"{}")
+    except MalformedMessage:
+        return None

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from lms.kernel.event import Prerequisite
 from lms.kernel.ids import new_id
 from lms.kernel.metrics import PARKED_EVENTS, PARKED_KEYS, PARKED_OLDEST_AGE
+from lms.kernel.pages import behind
 from lms.kernel.schema import consumer_versions, outbox, parked_events, parked_keys
 from lms.kernel.statements import Call, Statement
 
@@ -31,7 +32,12 @@ HELD_POLL = 0.25
 """Seconds between two looks at waiting keys while there are any."""
 
 HELD_ALERT = timedelta(seconds=60)
-_KEYS_AT_ONCE = 200
+KEYS_AT_ONCE = 200
+"""Waiting keys that are looked at in one round; the next round goes on behind them."""
+
+LARGEST_DEAD_LETTER = 1_000_000
+"""Bytes of an event's value that a dead letter repeats: Kafka takes nothing larger than 4 MB, nor what is behind it."""
+
 _EVENTS_AT_ONCE = 500
 
 Waiting = Prerequisite
@@ -109,15 +115,18 @@ async def park(
     )
 
 
-async def drainable_keys(connection: AsyncConnection, consumer: str) -> list[str]:
-    """Return the keys that may heal, the longest waiting first."""
-    rows = await connection.execute(
-        select(parked_keys.c.key_)
-        .where(parked_keys.c.consumer == consumer, parked_keys.c.kind != "poison")
-        .order_by(parked_keys.c.since)
-        .limit(_KEYS_AT_ONCE)
-    )
-    return [row.key_ for row in rows]
+Place = tuple[datetime, str]
+"""Where a key stands among those that wait: since when, and its name."""
+
+
+async def drainable_keys(connection: AsyncConnection, consumer: str, after: Place | None = None) -> list[Place]:
+    """Return KEYS_AT_ONCE keys that may heal, the longest waiting first, `after` the last one that was looked at."""
+    order = (parked_keys.c.since, parked_keys.c.key_)
+    statement = select(*order).where(parked_keys.c.consumer == consumer, parked_keys.c.kind != "poison")
+    if after is not None:
+        statement = statement.where(behind(order, after))
+    rows = await connection.execute(statement.order_by(*order).limit(KEYS_AT_ONCE))
+    return [(row.since, row.key_) for row in rows]
 
 
 async def lock_key(connection: AsyncConnection, consumer: str, key: str) -> str | None:
@@ -175,13 +184,19 @@ def first_missing(wanted: Sequence[Prerequisite], known: Sequence[Any]) -> Prere
 
 
 async def dead_letter(connection: AsyncConnection, topic: str, event: ParkedEvent, reason: str) -> None:
-    """Publish a copy of a poison event, with its reason and where it was found, through the outbox."""
+    """Publish a copy of a poison event, with its reason and where it was found, through the outbox.
+
+    Of a very large value only the beginning goes with it: the whole is parked.
+    """
+    payload = (event.payload or "").encode()
     found_at = {
         "lms-reason": reason,
         "lms-topic": event.topic,
         "lms-partition-no": str(event.partition),
         "lms-offset": str(event.offset),
     }
+    if len(payload) > LARGEST_DEAD_LETTER:
+        found_at["lms-whole-size"] = str(len(payload))
     await connection.execute(
         insert(outbox),
         {
@@ -189,7 +204,7 @@ async def dead_letter(connection: AsyncConnection, topic: str, event: ParkedEven
             "aggregatetype": topic,
             "aggregateid": event.key,
             "type": "dead-letter",
-            "payload": event.payload or "",
+            "payload": payload[:LARGEST_DEAD_LETTER].decode("utf-8", "ignore"),
             "headers": orjson.dumps(dict(event.headers) | found_at).decode(),
             "recorded_at": datetime.now(UTC),
         },

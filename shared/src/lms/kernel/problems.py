@@ -19,8 +19,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Scope
 
-from lms.kernel.database import is_contention, is_unavailable
-from lms.kernel.errors import DomainError, Unauthenticated, Unavailable
+from lms.kernel.database import is_contention, is_foreign_text, is_unavailable
+from lms.kernel.errors import DomainError, Malformed, Unauthenticated, Unavailable
 from lms.kernel.eventstore import ConcurrencyConflict
 
 PROBLEM_JSON = "application/problem+json"
@@ -59,6 +59,8 @@ class ProblemResponse(Response):
 
 def problem_response(error: BaseException, scope: Scope) -> ProblemResponse:
     """Return the answer to a request that ended in `error`."""
+    if is_foreign_text(error):
+        error = Malformed("An id, name or cursor has characters that none of ours has.")
     match error:
         case DomainError():
             found = [{"pointer": one.pointer, "detail": one.detail} for one in error.errors]

@@ -31,7 +31,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.cloudevents import COPIES_HEADER, is_further_copy
 from lms.kernel.consistency import HEADER as CONSISTENCY_TOKEN
-from lms.kernel.consistency import read_token
+from lms.kernel.consistency import named_in
 from lms.kernel.consumer import Projector, Reactor
 from lms.kernel.database import Database
 from lms.kernel.decider import C, Decider, E, S
@@ -265,7 +265,7 @@ async def _answers(runtime: VerifyingRuntime) -> Check:
                 header = next(
                     (value for name, value in reply.headers.items() if name.lower() == CONSISTENCY_TOKEN.lower()), ""
                 )
-                for written in read_token(header) if header else ():
+                for written in named_in(header) if header else ():
                     if written.service == runtime.service.name and heads.get(written.stream, 0) < written.version:
                         check.fault(
                             f"the answer to {about} tells of {written.stream} version {written.version}, and the log"

@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from lms.kernel.auth import CallerDep, TokenSigner, public_key_of
 from lms.kernel.clock import FixedClock
-from lms.kernel.consistency import token_of
+from lms.kernel.consistency import Tokens
 from lms.kernel.database import Database
 from lms.kernel.decider import Decider
 from lms.kernel.errors import RuleBroken, Unavailable
@@ -25,11 +25,13 @@ from lms.kernel.event import Codec, Event, StreamVersion
 from lms.kernel.eventstore import EventStore
 from lms.kernel.execution import Executor, UnitOfWork
 from lms.kernel.http import Answer, Body, CommandsDep, OpenCommandsDep, ViewsDep, create_app, purge_idempotency
+from lms.kernel.idempotency import stored_replies
 from lms.kernel.ids import new_id
 from lms.kernel.schema import consumer_versions, events, idempotency
 from lms.kernel.settings import KernelSettings
 
 SECRET = "s" * 64
+ENCRYPTION_KEY = "k" * 40
 LIMIT = 1000
 NOON = datetime(2027, 1, 4, 12, tzinfo=UTC)
 
@@ -111,6 +113,15 @@ async def post_preview(account: str, body: Deposit, commands: CommandsDep) -> Re
     return await commands.run(lambda uow: deposit(uow, account, body.minutes), idempotent=False)
 
 
+@router.post("/{account}/secrets", response_model=Account)
+async def post_secret(account: str, body: Deposit, commands: CommandsDep) -> Response:
+    return await commands.run(
+        lambda uow: deposit(uow, account, body.minutes),
+        status=201,
+        kept=lambda result: result.model_copy(update={"minutes": 0}),
+    )
+
+
 @router.post("/{account}/uploads")
 async def post_upload(account: str, caller: CallerDep, commands: CommandsDep) -> Response:
     del caller
@@ -175,7 +186,7 @@ def running(database: Database, redis: Redis, after_commit: list[Exception]) -> 
         database_url=SecretStr(database.url.render_as_string(hide_password=False)),
         redis_url=SecretStr("redis://127.0.0.1:1"),
         kafka_bootstrap_servers="127.0.0.1:1",
-        encryption_key=SecretStr("k" * 40),
+        encryption_key=SecretStr(ENCRYPTION_KEY),
         jwt_public_key=public_key_of(SECRET),
     )
     store = EventStore("accounts", Codec((Deposited,)))
@@ -340,6 +351,20 @@ async def test_an_exempt_route_stores_nothing(client: httpx.AsyncClient) -> None
     assert await count(client, account) == 2
 
 
+async def test_a_secret_is_told_once_and_kept_nowhere(client: httpx.AsyncClient, database: Database) -> None:
+    account, key = new_id(), new_id()
+    path = f"/api/v1/accounts/{account}/secrets"
+    told, again = [
+        await client.post(path, json={"minutes": 60}, headers={"Idempotency-Key": key}) for _ in range(2)
+    ]  # fmt: skip
+    assert (told.json()["minutes"], again.json()) == (60, {**told.json(), "minutes": 0})
+    assert (again.status_code, again.headers["etag"]) == (201, told.headers["etag"])
+    async with database.read() as connection:
+        kept = [reply async for about, reply in stored_replies(connection, ENCRYPTION_KEY) if key in about]
+    assert [reply.body for reply in kept if reply is not None] == [again.content]
+    assert await count(client, account) == 1
+
+
 async def test_a_fingerprint_stands_for_a_body_that_is_no_json(client: httpx.AsyncClient) -> None:
     account, headers = new_id(), {"Idempotency-Key": new_id()}
     path = f"/api/v1/accounts/{account}/uploads"
@@ -386,6 +411,12 @@ async def test_reading_with_the_own_token_needs_no_wait(client: httpx.AsyncClien
     assert got.json() == 1
 
 
+def token_of_others(stream: str, version: int, key: str = ENCRYPTION_KEY) -> str:
+    token = Tokens(key).of("others", [StreamVersion("leave.other.v1", stream, version)])
+    assert token is not None
+    return token
+
+
 async def seen(database: Database, consumer: str, stream: str, version: int) -> None:
     async with database.transaction() as connection:
         await connection.execute(
@@ -397,8 +428,7 @@ async def test_a_read_waits_until_every_reader_of_the_topic_has_the_version(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     stream = f"other-{new_id()}"
-    token = token_of("others", [StreamVersion("leave.other.v1", stream, 2)])
-    assert token is not None
+    token = token_of_others(stream, 2)
     await seen(database, "views", stream, 2)
     reading = asyncio.create_task(client.get("/api/v1/accounts/1/events", headers={"Consistency-Token": token}))
     await asyncio.sleep(0.3)
@@ -408,11 +438,22 @@ async def test_a_read_waits_until_every_reader_of_the_topic_has_the_version(
 
 
 async def test_a_read_that_waits_in_vain_is_504(client: httpx.AsyncClient) -> None:
-    token = token_of("others", [StreamVersion("leave.other.v1", f"other-{new_id()}", 1)])
-    got = await client.get("/api/v1/accounts/1/events", headers={"Consistency-Token": token or ""})
+    token = token_of_others(f"other-{new_id()}", 1)
+    got = await client.get("/api/v1/accounts/1/events", headers={"Consistency-Token": token})
     assert (got.status_code, got.json()["code"]) == (504, "not-caught-up")
-    got = await client.get("/api/v1/accounts/1/events", headers={"Consistency-Token": "nonsense"})
-    assert (got.status_code, got.json()["code"]) == (400, "bad-consistency-token")
+
+
+async def test_a_token_that_no_command_gave_out_tells_nothing_of_a_stream(
+    client: httpx.AsyncClient, database: Database
+) -> None:
+    stream = f"other-{new_id()}"
+    for consumer in ("views", "reactor"):
+        await seen(database, consumer, stream, 2)
+    told = token_of_others(stream, 2)
+    for token in ("nonsense", told.partition(".")[0], token_of_others(stream, 2, "another key, which is long enough")):
+        got = await client.get("/api/v1/accounts/1/events", headers={"Consistency-Token": token})
+        assert (got.status_code, got.json()["code"]) == (400, "bad-consistency-token")
+    assert (await client.get("/api/v1/accounts/1/events", headers={"Consistency-Token": told})).status_code == 200
 
 
 async def test_health_names_what_is_down(client: httpx.AsyncClient) -> None:

@@ -1,6 +1,7 @@
 """The pool: connections are given out in turn; those that the server has closed are replaced before anybody notices."""
 
 import asyncio
+import socket
 
 import pytest
 from sqlalchemy import func, select, text
@@ -45,6 +46,74 @@ async def test_a_connection_that_was_idle_is_asked_whether_its_server_answers(
 
     monkeypatch.setattr("aiomysql.Connection.ping", silent)
     assert await _number(single) != before
+    await single.close()
+
+
+class Wire:
+    """A way to the database's server on which nothing comes through any more once it is `cut`, and nothing closes."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._server = (host, port)
+        self._open: list[list[asyncio.StreamWriter]] = []
+        self._ends: list[asyncio.StreamWriter] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass everything on, both ways, until it is cut."""
+        far_reader, far_writer = await asyncio.open_connection(*self._server)
+        ways = [writer, far_writer]
+        self._open.append(ways)
+        self._ends += ways
+        for source, end in ((reader, 1), (far_reader, 0)):
+            task = asyncio.create_task(self._pass(source, ways, end))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _pass(self, source: asyncio.StreamReader, ways: list[asyncio.StreamWriter], end: int) -> None:
+        while data := await source.read(65536):
+            if ways in self._open:
+                ways[end].write(data)
+
+    def cut(self) -> None:
+        """Let nothing more through on what is open now."""
+        self._open.clear()
+
+    async def close(self) -> None:
+        """Close both ends of everything."""
+        for end in self._ends:
+            end.close()
+        await asyncio.gather(*self._tasks)
+
+
+async def test_a_server_that_says_nothing_any_more_is_not_waited_for(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(databases, "IDLE_SECONDS", -1.0)
+    monkeypatch.setattr(databases, "PING_SECONDS", 0.3)
+    wire = Wire(str(database.url.host), int(database.url.port or 0))
+    async with await asyncio.start_server(wire.accept, "127.0.0.1", 0) as listener:
+        url = database.url.set(host="127.0.0.1", port=listener.sockets[0].getsockname()[1])
+        through = Database(url.render_as_string(hide_password=False), pool_size=1)
+        before = await _number(through)
+        assert await _number(through) == before
+        wire.cut()
+        async with asyncio.timeout(5):
+            assert await _number(through) != before
+        await through.close()
+        await wire.close()
+
+
+async def test_a_query_does_not_wait_for_a_server_that_vanished(single: Database) -> None:
+    """The kernel ends the connection when nothing is acknowledged: no test can cut a wire of the machine's own."""
+    async with single.read() as connection:
+        raw = await connection.get_raw_connection()
+        opened = raw.driver_connection._writer.get_extra_info("socket")  # type: ignore[union-attr]  # aiomysql's
+        assert opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == databases.SILENCE_SECONDS * 1000
+        assert opened.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        probes = opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT)
+        each = opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL)
+        idle = opened.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
+        assert idle + probes * each <= databases.SILENCE_SECONDS
     await single.close()
 
 

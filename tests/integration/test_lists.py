@@ -163,14 +163,15 @@ async def test_people_are_read_in_the_order_of_their_names(
     assert read < FEW
 
 
-async def test_the_open_cases_of_somebody_are_read_by_their_indexes(filled: Callable[..., Any]) -> None:
-    rows = {
+def case_rows(status_of: Callable[[int], approver_inbox.Status]) -> Rows:
+    """Return everybody's cases, of which ten people's each are put before one manager."""
+    return {
         approver_inbox.cases: [
             {
                 "generation": 1, "request_id": f"r{turn:02}{person}", "revision": 1, "employee_id": person,
                 "leave_type": "annual", "kind": "request", "start_date": TODAY, "end_date": TODAY, "days_minutes": 480,
-                "group_name": None, "status": "pending", "decided_by": None, "on_behalf_of": None, "opened_at": NOW,
-                "updated_at": NOW,
+                "group_name": None, "status": status_of(turn), "decided_by": None, "on_behalf_of": None,
+                "opened_at": NOW, "updated_at": NOW,
             }
             for turn in range(EACH)
             for person in PEOPLE
@@ -181,8 +182,21 @@ async def test_the_open_cases_of_somebody_are_read_by_their_indexes(filled: Call
             for person in PEOPLE
         ],
     }  # fmt: skip
-    async with filled(APPROVALS, rows) as connection:
+
+
+async def test_the_open_cases_of_somebody_are_read_by_their_indexes(filled: Callable[..., Any]) -> None:
+    async with filled(APPROVALS, case_rows(lambda _: "pending")) as connection:
         read = await rows_read(connection, lambda: approver_inbox.open_cases(connection, {PEOPLE[7], "m042"}))
+    assert read < FEW
+
+
+@pytest.mark.parametrize("statuses", [None, {"pending"}, {"pending", "approved"}])
+async def test_the_inbox_of_a_stand_in_is_read_by_the_indexes(filled: Callable[..., Any], statuses: Any) -> None:
+    viewer = approver_inbox.Viewer("m007", in_hr=False, stands_in_for=frozenset({"m042"}))
+    async with filled(APPROVALS, case_rows(lambda turn: "approved" if turn else "pending")) as connection:
+        read = await rows_read(
+            connection, lambda: approver_inbox.inbox(connection, viewer, statuses=statuses, limit=LIMIT)
+        )
     assert read < FEW
 
 

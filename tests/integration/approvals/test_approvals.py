@@ -103,6 +103,24 @@ async def test_a_stand_in_decides_in_the_period_and_both_are_named(approvals: An
     assert [one["status"] for one in await approvals.inbox(friend)] == ["approved"]
 
 
+async def test_a_stand_in_sees_what_is_open_and_what_they_decided_and_not_the_decisions_of_before(
+    approvals: Any,
+) -> None:
+    boss, friend = await approvals.hire(), await approvals.hire()
+    anna = await approvals.hire(manager_id=boss)
+    before, open_, theirs, meanwhile = [await approvals.asked(anna) for _ in range(4)]
+    assert (await approvals.post(f"{before}/reject", boss, revision=1, reason="the fair")).status_code == 200
+    await approvals.stands_in(friend, boss)
+    assert (await approvals.post(f"{theirs}/approve", friend, revision=1)).status_code == 200
+    assert (await approvals.post(f"{meanwhile}/approve", boss, revision=1)).status_code == 200
+    assert {one["request_id"] for one in await approvals.inbox(friend)} == {open_, theirs}
+    assert [one["request_id"] for one in await approvals.inbox(friend, status="decided")] == [theirs]
+    assert await approvals.pending(friend) == [open_]
+    late = [await approvals.post(f"{one}/approve", friend, revision=1) for one in (before, meanwhile, theirs)]
+    assert [one.status_code for one in late] == [404, 404, 409]
+    assert {one["request_id"] for one in await approvals.inbox(boss)} == {before, open_, theirs, meanwhile}
+
+
 async def test_a_revoked_stand_in_decides_no_more_and_nobody_stands_in_on_their_own_leave(approvals: Any) -> None:
     boss = await approvals.hire()
     anna = await approvals.hire(manager_id=boss)

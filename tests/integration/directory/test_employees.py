@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import func, select
 
 from lms.directory.store import people
+from lms.kernel.idempotency import stored_replies
 from lms.kernel.keyring import data_keys
 from lms.kernel.schema import events, outbox
 
@@ -31,12 +32,12 @@ async def patch(directory: Any, who: Headers, employee: str, **changes: Any) -> 
 async def test_a_person_is_employed_with_a_fact_a_message_and_a_data_key(directory: Any, admin: Headers) -> None:
     answer = await directory.employ(admin, "Anna@Example.com", cost_centre="4100")
     made = answer.json()
-    assert (made["email"], made["status"], made["version"]) == ("anna@example.com", "invited", 2)
-    assert answer.headers["ETag"] == '"2"'
+    assert (made["email"], made["status"], made["version"]) == ("anna@example.com", "invited", 3)
+    assert answer.headers["ETag"] == '"3"'
     assert answer.headers["Location"] == f"{EMPLOYEES}/{made['id']}"
     stream = f"employee-{made['id']}"
-    assert await count(directory, events, events.c.stream == stream) == 2
-    assert await count(directory, outbox, outbox.c.aggregateid == made["id"]) == 2
+    assert await count(directory, events, events.c.stream == stream) == 3
+    assert await count(directory, outbox, outbox.c.aggregateid == made["id"]) == 3
     assert await count(directory, data_keys, data_keys.c.subject == made["id"]) == 1
 
 
@@ -54,8 +55,28 @@ async def test_one_key_employs_one_person(directory: Any, admin: Headers) -> Non
     key = {**admin, "Idempotency-Key": "employ-anna"}
     first = await directory.employ(key, "anna@example.com")
     second = await directory.employ(key, "anna@example.com")
-    assert (first.status_code, first.json()) == (second.status_code, second.json())
+    assert first.json()["invitation"]["token"]
+    assert (second.status_code, second.json()) == (201, {**first.json(), "invitation": None})
+    for header in ("ETag", "Location", "Consistency-Token"):
+        assert second.headers[header] == first.headers[header]
     assert (await directory.employ(key, "ben@example.com")).status_code == 422
+
+
+async def test_an_invitation_is_told_and_kept_nowhere(directory: Any, admin: Headers) -> None:
+    anna = (await directory.employ({**admin, "Idempotency-Key": "employ-anna"}, "anna@example.com")).json()
+    again = {**admin, "Idempotency-Key": "invite-anna"}
+    told = [anna["invitation"]["token"]]
+    for _ in range(2):
+        answer = await directory.client.post(f"{EMPLOYEES}/{anna['id']}/invitation", headers=again)
+        assert answer.status_code == 201, answer.text
+        told.append(answer.json()["token"])
+    assert len(set(told)) == 3, "a repeated request invites once more"
+    async with directory.runtime.database.read() as connection:
+        replies = [
+            reply async for _, reply in stored_replies(connection, *directory.runtime.settings.encryption_keys())
+        ]
+    assert len(replies) == 1
+    assert not [token for token in told for reply in replies if reply is None or token in reply.body.decode()]
 
 
 async def test_an_address_belongs_to_one_person_also_when_two_come_at_once(directory: Any, admin: Headers) -> None:
@@ -84,12 +105,12 @@ async def test_a_dated_change_holds_from_its_day_on(directory: Any, admin: Heade
         ("2099-01-01", sales),
     ]
     now = await patch(directory, admin, anna, department_id=sales)
-    assert (now.json()["department_id"], now.json()["version"]) == (sales, 4)
+    assert (now.json()["department_id"], now.json()["version"]) == (sales, 5)
 
 
 async def test_a_change_of_what_somebody_else_changed_meanwhile_is_stale(directory: Any, admin: Headers) -> None:
     anna = await directory.employed(admin, "anna@example.com")
-    stale = {**admin, "If-Match": '"2"'}
+    stale = {**admin, "If-Match": '"3"'}
     assert (await patch(directory, stale, anna, cost_centre="1")).status_code == 200
     refused = await patch(directory, stale, anna, cost_centre="2")
     assert (refused.status_code, refused.json()["code"]) == (412, "stale")
@@ -168,7 +189,48 @@ async def test_hr_gives_nobody_more_rights_than_an_employees_or_managers(directo
     refused = await patch(directory, hr, hr_id, roles=["hr", "admin"])
     assert (refused.status_code, refused.json()["code"]) == (403, "role-not-yours")
     assert (await directory.employ(hr, "x@example.com", roles=["payroll"])).status_code == 403
-    assert (await patch(directory, hr, hr_id, roles=["hr", "manager"])).status_code == 200
+    anna = await directory.employed(hr, "anna@example.com")
+    assert (await patch(directory, hr, anna, roles=["manager"])).status_code == 200
+
+
+async def test_nobody_of_hr_changes_their_own_roles_or_manager_while_somebody_else_could(
+    directory: Any, admin: Headers
+) -> None:
+    boss = await directory.employed(admin, "boss@example.com")
+    own = (await directory.client.get("/api/v1/me", headers=admin)).json()["id"]
+    alone = await patch(directory, admin, own, manager_id=boss, roles=["hr", "admin", "payroll"])
+    assert alone.status_code == 200, "the only administrator sets the company up"
+    hr_id = await directory.employed(admin, "hr@example.com", roles=["hr"], password=PASSWORD)
+    hr = await directory.sign_in("hr@example.com", PASSWORD)
+    for who, employee, change in (
+        (hr, hr_id, {"manager_id": boss}),
+        (hr, hr_id, {"roles": ["hr", "manager"]}),
+        (admin, own, {"manager_id": None}),
+    ):
+        refused = await patch(directory, who, employee, **change)
+        assert (refused.status_code, refused.json()["code"]) == (403, "four-eyes")
+        assert [one["pointer"] for one in refused.json()["errors"]] == [f"/{field}" for field in change]
+    assert (await patch(directory, hr, hr_id, manager_id=None, roles=["hr"], cost_centre="1")).status_code == 200
+    assert (await patch(directory, admin, hr_id, manager_id=boss)).status_code == 200
+    assert (await patch(directory, hr, own, manager_id=None)).status_code == 200
+    assert (await patch(directory, admin, own, roles=["admin"])).status_code == 200, "no other administrator could"
+
+
+async def test_hr_neither_lets_a_privileged_person_go_nor_changes_their_address(directory: Any, admin: Headers) -> None:
+    await directory.employed(admin, "hr@example.com", roles=["hr"], password=PASSWORD)
+    hr = await directory.sign_in("hr@example.com", PASSWORD)
+    auditor = await directory.employed(admin, "auditor@example.com", roles=["auditor"])
+    first = (await directory.client.get("/api/v1/me", headers=admin)).json()["id"]
+    last_day = {"last_day": "2099-12-31"}
+    for employee in (auditor, first):
+        left = await directory.client.post(f"{EMPLOYEES}/{employee}/leave", json=last_day, headers=hr)
+        assert (left.status_code, left.json()["code"]) == (403, "role-not-yours")
+        moved = await patch(directory, hr, employee, email="elsewhere@example.com")
+        assert (moved.status_code, moved.json()["code"]) == (403, "role-not-yours")
+    assert (await patch(directory, hr, auditor, family_name="Auditor")).status_code == 200
+    assert (await patch(directory, admin, auditor, email="elsewhere@example.com")).status_code == 200
+    left = await directory.client.post(f"{EMPLOYEES}/{auditor}/leave", json=last_day, headers=admin)
+    assert left.status_code == 200
 
 
 async def test_whoever_has_reports_is_a_manager(directory: Any, admin: Headers) -> None:

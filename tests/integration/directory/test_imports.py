@@ -10,7 +10,7 @@ from lms.directory.api.access import parts_of
 from lms.directory.commands import imports
 from lms.directory.commands.people import join_company
 from lms.directory.main import import_people
-from lms.directory.store import import_rows, people
+from lms.directory.store import import_rows, invitations, people
 from lms.kernel.execution import UnitOfWork
 
 pytestmark = pytest.mark.servers
@@ -77,6 +77,8 @@ async def test_the_valid_ones_are_imported_when_that_is_wanted(directory: Any, a
     cleo = await directory.client.get(f"/api/v1/employees/{anna['manager_id']}", headers=admin)
     assert cleo.json()["email"] == "cleo@example.com"
     assert anna["status"] == "invited"
+    async with directory.runtime.database.read() as connection:
+        assert (await connection.execute(select(invitations))).first() is None, "an invitation that nobody was told"
 
 
 async def test_a_row_that_became_impossible_fails_alone_with_its_reason(directory: Any, admin: Headers) -> None:

@@ -1,15 +1,16 @@
 """Sign in, stay signed in, and be kept out."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 from sqlalchemy import func, select, update
 
-from lms.directory import main
+from lms.directory import main, store
 from lms.directory.commands import sessions
+from lms.directory.events import EmployeeInvited, EmployeePasswordChosen
 from lms.directory.main import SERVICE
 from lms.directory.settings import Settings
 from lms.directory.store import login_attempts, people
@@ -21,6 +22,10 @@ pytestmark = pytest.mark.servers
 
 LOGIN = "/api/v1/auth/login"
 REFRESH = "/api/v1/auth/refresh"
+TOKEN = "/api/v1/auth/token"
+ACCEPT = "/api/v1/auth/accept-invitation"
+EMPLOYEES = "/api/v1/employees"
+PASSWORD, ANOTHER = "long-enough-password", "another-long-password"
 ADMIN = ("admin@example.com", "correct-horse-battery")
 
 
@@ -191,6 +196,182 @@ async def test_a_program_gets_a_token_with_its_scopes(directory: Any) -> None:
     assert wrong.status_code == 401
     unknown = await directory.client.post("/api/v1/auth/token", json={**right, "client_id": "nobody"})
     assert unknown.status_code == 401
+
+
+async def test_nobody_shuts_a_program_out_by_guessing_at_its_secret(directory: Any) -> None:
+    right = {"client_id": "payroll", "client_secret": "s3cret"}
+    wrong = [await directory.client.post(TOKEN, json={**right, "client_secret": f"guess {one}"}) for one in range(8)]
+    assert [one.status_code for one in wrong[:5]] == [401] * 5
+    assert 429 in {one.status_code for one in wrong[5:]}, "who guesses waits"
+    for _ in range(6):
+        await login(directory.client, "service:payroll", "guess")
+    assert (await directory.client.post(TOKEN, json=right)).status_code == 200
+
+
+async def test_a_program_and_an_address_are_counted_apart(directory: Any) -> None:
+    for _ in range(6):
+        await login(directory.client, "service:payroll", "guess")
+    wrong = await directory.client.post(TOKEN, json={"client_id": "payroll", "client_secret": "guess"})
+    assert wrong.status_code == 401
+
+
+async def hr_of(directory: Any, admin: dict[str, str]) -> dict[str, str]:
+    """Return the headers of somebody of HR who is no administrator."""
+    await directory.employed(admin, "hr@example.com", roles=["hr"], password=PASSWORD)
+    headers: dict[str, str] = await directory.sign_in("hr@example.com", PASSWORD)
+    return headers
+
+
+async def accept(directory: Any, token: str, password: str = PASSWORD) -> httpx.Response:
+    answer: httpx.Response = await directory.client.post(ACCEPT, json={"token": token, "password": password})
+    return answer
+
+
+async def invite(directory: Any, who: dict[str, str], employee: str, **body: bool) -> str:
+    """Invite somebody again; return the token."""
+    answer = await directory.client.post(f"{EMPLOYEES}/{employee}/invitation", json=body, headers=who)
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["token"])
+
+
+async def refresh_token_of(directory: Any, email: str, password: str = PASSWORD) -> str:
+    answer = await login(directory.client, email, password, return_refresh_token=True)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["refresh_token"])
+
+
+async def goes_on(directory: Any, token: str) -> bool:
+    """Say whether a session goes on."""
+    answer = await directory.client.post(REFRESH, json={"refresh_token": token})
+    return bool(answer.status_code == 200)
+
+
+@pytest.mark.parametrize("role", ["hr", "payroll", "auditor", "admin"])
+async def test_an_invitation_that_hr_holds_ends_when_the_person_becomes_privileged(
+    directory: Any, admin: dict[str, str], role: str
+) -> None:
+    hr = await hr_of(directory, admin)
+    anna = (await directory.employ(hr, "anna@example.com")).json()
+    risen = await directory.client.patch(f"{EMPLOYEES}/{anna['id']}", json={"roles": [role]}, headers=admin)
+    assert risen.status_code == 200, risen.text
+    refused = await accept(directory, anna["invitation"]["token"])
+    assert (refused.status_code, refused.json()["code"]) == (422, "invitation-invalid")
+    assert (await directory.client.post(f"{EMPLOYEES}/{anna['id']}/invitation", headers=hr)).status_code == 403
+    assert (await accept(directory, await invite(directory, admin, anna["id"]))).status_code == 200
+    assert (await login(directory.client, "anna@example.com", PASSWORD)).status_code == 200
+
+
+async def test_a_password_that_hr_may_have_chosen_signs_nobody_privileged_in(
+    directory: Any, admin: dict[str, str]
+) -> None:
+    hr = await hr_of(directory, admin)
+    anna = (await directory.employ(hr, "anna@example.com")).json()
+    assert (await accept(directory, anna["invitation"]["token"])).status_code == 200
+    session = await refresh_token_of(directory, "anna@example.com")
+    path = f"{EMPLOYEES}/{anna['id']}"
+    manager = await directory.client.patch(path, json={"roles": ["manager"]}, headers=admin)
+    assert manager.json()["status"] == "active", "what HR gives as well changes nothing"
+    risen = await directory.client.patch(path, json={"roles": ["auditor"]}, headers=admin)
+    assert (risen.json()["status"], risen.json()["roles"]) == ("invited", ["employee", "auditor"])
+    assert not await goes_on(directory, session)
+    assert (await login(directory.client, "anna@example.com", PASSWORD)).status_code == 401
+    assert (await accept(directory, await invite(directory, admin, anna["id"]), ANOTHER)).status_code == 200
+    more = await directory.client.patch(path, json={"roles": ["auditor", "payroll"]}, headers=admin)
+    assert more.json()["status"] == "active", "an administrator vouches for this password"
+
+
+async def test_a_password_chosen_by_an_administrators_invitation_stays_and_sessions_begin_anew(
+    directory: Any, admin: dict[str, str]
+) -> None:
+    anna = (await directory.employ(admin, "anna@example.com")).json()
+    assert (await accept(directory, anna["invitation"]["token"])).status_code == 200
+    session = await refresh_token_of(directory, "anna@example.com")
+    risen = await directory.client.patch(f"{EMPLOYEES}/{anna['id']}", json={"roles": ["auditor"]}, headers=admin)
+    assert risen.json()["status"] == "active"
+    assert not await goes_on(directory, session)
+    assert (await login(directory.client, "anna@example.com", PASSWORD)).status_code == 200
+
+
+async def test_an_administrator_who_gets_more_roles_keeps_the_password(directory: Any, admin: dict[str, str]) -> None:
+    own = (await directory.client.get("/api/v1/me", headers=admin)).json()["id"]
+    roles = {"roles": ["hr", "admin", "payroll"]}
+    assert (await directory.client.patch(f"{EMPLOYEES}/{own}", json=roles, headers=admin)).status_code == 200
+    assert (await login(directory.client, *ADMIN)).status_code == 200
+
+
+async def test_an_invitation_of_before_that_no_administrator_gave_out_makes_nobody_privileged(
+    directory: Any, admin: dict[str, str]
+) -> None:
+    """As one that was open, for somebody risen, when the release that withdraws such invitations was installed."""
+    auditor = await directory.employed(admin, "auditor@example.com", roles=["auditor"], password=PASSWORD)
+    async with directory.runtime.database.transaction() as connection:
+        await store.invite(connection, "a token of before", auditor, datetime.now(UTC) + timedelta(days=1))
+    refused = await accept(directory, "a token of before")
+    assert (refused.status_code, refused.json()["code"]) == (422, "invitation-invalid")
+
+
+@pytest.mark.parametrize("attempt", range(5))
+async def test_of_an_acceptance_and_a_rise_at_once_neither_makes_hr_privileged(
+    directory: Any, admin: dict[str, str], attempt: int
+) -> None:
+    hr = await hr_of(directory, admin)
+    anna = (await directory.employ(hr, f"anna{attempt}@example.com")).json()
+    risen, accepted = await asyncio.gather(
+        directory.client.patch(f"{EMPLOYEES}/{anna['id']}", json={"roles": ["admin"]}, headers=admin),
+        accept(directory, anna["invitation"]["token"]),
+    )
+    assert (risen.status_code, accepted.status_code in {200, 422}) == (200, True)
+    assert (await login(directory.client, f"anna{attempt}@example.com", PASSWORD)).status_code == 401
+
+
+async def test_who_invited_and_that_a_password_was_chosen_are_facts(directory: Any, admin: dict[str, str]) -> None:
+    hr = await hr_of(directory, admin)
+    inviting = (await directory.client.get("/api/v1/me", headers=hr)).json()["id"]
+    anna = (await directory.employ(hr, "anna@example.com")).json()
+    await accept(directory, anna["invitation"]["token"])
+    await accept(directory, await invite(directory, admin, anna["id"], lock=True))
+    async with directory.runtime.database.read() as connection:
+        *_, first, chosen, second, again = await directory.runtime.store.read(connection, f"employee-{anna['id']}")
+    assert first.event == EmployeeInvited(employee_id=anna["id"], by_administrator=False, locked=False)
+    assert second.event == EmployeeInvited(employee_id=anna["id"], by_administrator=True, locked=True)
+    assert chosen.event == again.event == EmployeePasswordChosen(employee_id=anna["id"])
+    assert (first.envelope.actor, chosen.envelope.actor, again.envelope.actor) == (inviting, None, None)
+    shown = await directory.client.get(f"{EMPLOYEES}/{anna['id']}", headers=admin)
+    assert (shown.json()["version"], shown.headers["ETag"]) == (6, '"6"')
+    changed = await directory.client.patch(
+        f"{EMPLOYEES}/{anna['id']}", json={"cost_centre": "1"}, headers={**admin, "If-Match": '"6"'}
+    )
+    assert changed.status_code == 200, changed.text
+
+
+async def test_who_is_invited_again_is_signed_out_and_with_lock_signs_in_only_by_the_invitation(
+    directory: Any, admin: dict[str, str]
+) -> None:
+    anna = await directory.employed(admin, "anna@example.com", password=PASSWORD)
+    stolen = await refresh_token_of(directory, "anna@example.com")
+    await invite(directory, admin, anna)
+    assert not await goes_on(directory, stolen)
+    stolen = await refresh_token_of(directory, "anna@example.com")
+    token = await invite(directory, admin, anna, lock=True)
+    assert not await goes_on(directory, stolen)
+    assert (await login(directory.client, "anna@example.com", PASSWORD)).status_code == 401
+    assert (await accept(directory, token, ANOTHER)).status_code == 200
+    assert (await login(directory.client, "anna@example.com", ANOTHER)).status_code == 200
+
+
+async def test_a_password_that_is_taken_away_while_it_is_checked_starts_no_session(
+    directory: Any, admin: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    anna = await directory.employed(admin, "anna@example.com", password=PASSWORD)
+    loop = asyncio.get_running_loop()
+    verify = sessions._verify
+
+    def slowly(password_hash: str, password: str) -> bool:
+        asyncio.run_coroutine_threadsafe(invite(directory, admin, anna, lock=True), loop).result(30)
+        return verify(password_hash, password)
+
+    monkeypatch.setattr(sessions, "_verify", slowly)
+    assert (await login(directory.client, "anna@example.com", PASSWORD)).status_code == 401
 
 
 async def test_what_is_over_is_removed(directory: Any) -> None:

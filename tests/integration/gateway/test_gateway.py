@@ -1,6 +1,7 @@
 """The gateway before small services on real ports, and a real Redis."""
 
 import asyncio
+import random
 import time
 import uuid
 
@@ -159,6 +160,16 @@ async def test_the_limit_counts_people_and_says_what_is_left(redis_url: str, ups
     assert found[3].json()["code"] == "too-many-requests"
     assert other.status_code == 200
     assert {one.status_code for one in programs} == {200}
+
+
+async def test_all_addresses_of_one_ipv6_network_share_one_quota(redis_url: str, upstream: Upstream) -> None:
+    network, other = (f"2001:db8:{number:x}:{number:x}" for number in random.sample(range(1, 0xFFFF), 2))
+    async with gateway(redis_url, upstream.url, trusted_proxies=1, rate_limit_max_requests=5) as client:
+        found = [
+            await client.get("/api/v1/me", headers={"X-Forwarded-For": address})
+            for address in (f"{network}::1", f"{network}:ffff:0:0:2", f"{other}::1")
+        ]
+    assert [one.headers["ratelimit"].split(";")[1] for one in found] == ["r=4", "r=3", "r=4"]
 
 
 async def test_without_redis_nobody_is_limited(upstream: Upstream) -> None:

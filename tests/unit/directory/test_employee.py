@@ -13,6 +13,7 @@ from lms.directory.decider.employee import (
     ChangeLocation,
     ChangeManager,
     ChangeRoles,
+    ChoosePassword,
     Employed,
     EmployeeCommand,
     EmployeeEvent,
@@ -20,6 +21,7 @@ from lms.directory.decider.employee import (
     EmployeeUnknown,
     EndEmployment,
     Erase,
+    Invite,
     Join,
     OutsideEmployment,
     OwnManager,
@@ -31,10 +33,12 @@ from lms.directory.events import (
     EmployeeCostCentreChanged,
     EmployeeDepartmentChanged,
     EmployeeErased,
+    EmployeeInvited,
     EmployeeJoined,
     EmployeeLeft,
     EmployeeLocationChanged,
     EmployeeManagerChanged,
+    EmployeePasswordChosen,
     EmployeeRolesChanged,
     EmployeeScheduleAssigned,
 )
@@ -193,6 +197,42 @@ def test_a_contact_is_told_as_it_was_sealed() -> None:
     assert given(EMPLOYEE, JOINED).when(CONTACT) == [told]
 
 
+def _invited(*, by_administrator: bool) -> EmployeeInvited:
+    return EmployeeInvited(employee_id="anna", by_administrator=by_administrator, locked=False)
+
+
+CHOSEN = EmployeePasswordChosen(employee_id="anna")
+
+
+def test_every_invitation_and_every_password_is_a_fact_of_its_own() -> None:
+    by_hr = _invited(by_administrator=False)
+    assert given(EMPLOYEE, JOINED, by_hr).when(Invite(by_administrator=False)) == [by_hr]
+    locking = EmployeeInvited(employee_id="anna", by_administrator=True, locked=True)
+    assert given(EMPLOYEE, JOINED).when(Invite(by_administrator=True, locks=True)) == [locking]
+    assert given(EMPLOYEE, JOINED, by_hr, CHOSEN).when(ChoosePassword()) == [CHOSEN]
+
+
+@pytest.mark.parametrize(
+    ("facts", "vouched"),
+    [
+        ((), False),
+        ((CHOSEN,), False),
+        ((_invited(by_administrator=False), CHOSEN), False),
+        ((_invited(by_administrator=True),), False),
+        ((_invited(by_administrator=True), CHOSEN), True),
+        ((_invited(by_administrator=True), CHOSEN, _invited(by_administrator=False)), True),
+        ((_invited(by_administrator=True), CHOSEN, _invited(by_administrator=False), CHOSEN), False),
+        ((_invited(by_administrator=False), _invited(by_administrator=True), CHOSEN), True),
+    ],
+)
+def test_an_administrator_vouches_for_a_password_chosen_with_their_invitation(
+    facts: tuple[EmployeeEvent, ...], vouched: bool
+) -> None:
+    state = given(EMPLOYEE, JOINED, *facts).state
+    assert isinstance(state, Employed)
+    assert state.password_vouched is vouched
+
+
 def test_only_who_has_left_is_erased() -> None:
     given(EMPLOYEE, JOINED).refuses(Erase(JULY), StillEmployed)
     given(EMPLOYEE, JOINED, LEFT).refuses(Erase(APRIL), StillEmployed)
@@ -204,7 +244,15 @@ def test_a_person_is_erased_once() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [CONTACT, ChangeRoles(("employee",)), EndEmployment(JULY), ChangeManager(None, APRIL)]
+    "command",
+    [
+        CONTACT,
+        ChangeRoles(("employee",)),
+        EndEmployment(JULY),
+        ChangeManager(None, APRIL),
+        Invite(by_administrator=True),
+        ChoosePassword(),
+    ],
 )
 def test_nothing_of_an_erased_person_can_be_changed(command: EmployeeCommand) -> None:
     given(EMPLOYEE, JOINED, LEFT, ERASED).refuses(command, EmployeeUnknown)

@@ -52,12 +52,24 @@ def test_a_right_row_has_no_errors() -> None:
         (line(roles="boss"), "roles"),
         (line(roles="admin"), "roles"),
         (line(manager="anna@example.com"), "manager_email"),
+        (f"{line()},more", "11"),
+        (f"{line()},,", "11"),
+        (line(roles="employee,manager"), "11"),
     ],
 )
 def test_a_wrong_cell_is_named_by_line_and_column(wrong: str, column: str) -> None:
     report = checked(line("cleo@example.com"), wrong)
     assert [(error.line, error.column) for error in report.errors] == [(3, column)]
     assert [row.line for row in report.valid] == [2]
+
+
+def test_a_row_with_more_cells_than_columns_says_how_many() -> None:
+    (error,) = checked(f"{line()},one,two").errors
+    assert error.detail == "12 cells for 10 columns: quote a cell that has a separator in it."
+
+
+def test_a_row_may_leave_out_the_last_columns_that_are_optional() -> None:
+    assert checked(line().removesuffix(",,,4100")).errors == ()
 
 
 def test_an_administrator_may_import_administrators() -> None:
@@ -126,12 +138,19 @@ def test_a_file_of_a_european_spreadsheet_is_read() -> None:
         b"",
         "emäil".encode("latin-1"),
         (HEADER + '\n"open').encode(),
+        (HEADER + ", Email").encode(),
     ],
-    ids=["missing columns", "unknown column", "empty", "not UTF-8", "not CSV"],
+    ids=["missing columns", "unknown column", "empty", "not UTF-8", "not CSV", "a column twice"],
 )
 def test_an_unreadable_file_is_refused(content: bytes) -> None:
     with pytest.raises(FileUnreadable):
         read_rows(content, 10)
+
+
+def test_a_column_that_stands_there_twice_is_named_whoever_is_right_of_the_two() -> None:
+    with pytest.raises(FileUnreadable) as refused:
+        read_rows(f"email,{HEADER}\nanna@example.com,{line('ben@example.com')}".encode(), 10)
+    assert [one.pointer for one in refused.value.errors] == ["/lines/1/email"]
 
 
 def test_a_file_with_too_many_people_is_refused() -> None:

@@ -6,7 +6,7 @@ from lms.gateway.limits import Policy, verdict
 from lms.gateway.openapi import union
 from lms.gateway.proxy import Origin, Rotation, inward, outward
 from lms.gateway.routes import admits, repeatable, target
-from lms.gateway.security import client_address, is_inside
+from lms.gateway.security import client_address, is_inside, subscriber_of
 from lms.kernel.auth import Caller
 
 ORIGIN = Origin("10.0.0.1", "http", "lms.example", "request-1")
@@ -100,6 +100,22 @@ def test_a_name_with_several_addresses_stands_for_so_many_copies() -> None:
 def test_only_as_many_forwarded_addresses_are_believed_as_there_are_proxies_of_ours() -> None:
     assert client_address("10.0.0.9", "6.6.6.6, 7.7.7.7", 0) == "10.0.0.9"
     assert client_address("10.0.0.9", "6.6.6.6, 7.7.7.7", 1) == "7.7.7.7"
+
+
+@pytest.mark.parametrize(
+    ("address", "subscriber"),
+    [
+        ("203.0.113.9", "203.0.113.9"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("2001:DB8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("::ffff:203.0.113.9", "203.0.113.9"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_whoever_has_an_ipv6_address_has_a_whole_network_and_is_counted_by_it(address: str, subscriber: str) -> None:
+    assert subscriber_of(address) == subscriber
 
 
 def test_somebody_who_comes_through_a_proxy_is_not_inside() -> None:

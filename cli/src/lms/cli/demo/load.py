@@ -277,6 +277,10 @@ class _Loader:
     def _hr(self) -> int:
         return self._company.people_partner
 
+    def _other_than(self, person: int) -> int:
+        """Return who of HR decides about somebody: never they themselves."""
+        return next(one.number for one in self._company.people if "hr" in one.roles and one.number != person)
+
     async def _patch(self, person: int, body: dict[str, Any], key: str) -> None:
         await self._send(f"/employees/{self._ids[person]}", body, key, self._hr, method="PATCH")
 
@@ -324,7 +328,8 @@ class _Loader:
             case Adjust(key, person, minutes):
                 who = {"employee_id": self._ids[person], "leave_type": "comp-off"}
                 body = {**who, "minutes": minutes, "reason": "Overtime"}
-                await self._journal.once(key, lambda: self._answered("/balances/adjustments", body, key, self._hr))
+                adjusts = self._other_than(person)
+                await self._journal.once(key, lambda: self._answered("/balances/adjustments", body, key, adjusts))
             case Amend(key, person, start, end):
                 dated = {"start_date": start.isoformat(), "end_date": end.isoformat()}
                 await self._on_request(key, "amend", dated, person)

@@ -16,7 +16,6 @@ from lms.approvals.projections.approver_inbox import CaseRow, Status, Viewer
 from lms.kernel.amounts import Amount
 from lms.kernel.auth import Caller, CallerDep
 from lms.kernel.consistency import HEADER as CONSISTENCY_TOKEN
-from lms.kernel.consistency import token_of
 from lms.kernel.errors import Conflict, DomainError, IdempotencyKeyReused
 from lms.kernel.event import StreamVersion
 from lms.kernel.eventstore import ConcurrencyConflict
@@ -197,7 +196,7 @@ async def decide_many(body: Bulk, caller: CallerDep, runtime: RuntimeDep, reques
     )
     written: list[StreamVersion] = []
     items = [await many.outcome(place, decision, written) for place, decision in enumerate(body.decisions)]
-    token = token_of(runtime.service.name, written)
+    token = request.app.state.tokens.of(runtime.service.name, written)
     return answer(BulkAnswer(items=items), headers={CONSISTENCY_TOKEN: token} if token else None)
 
 

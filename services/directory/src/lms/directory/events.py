@@ -120,6 +120,28 @@ class EmployeeContactChanged(Event):
     email: Sealed
 
 
+class EmployeeInvited(Event):
+    """The person may choose a password, with an invitation that takes the place of any earlier one.
+
+    Whoever holds the invitation becomes the person; `by_administrator` says whether an administrator gave it out. With
+    `locked` the password of before is worth nothing any more.
+    """
+
+    TYPE: ClassVar[str] = "employee.invited"
+
+    employee_id: str
+    by_administrator: bool
+    locked: bool
+
+
+class EmployeePasswordChosen(Event):
+    """Whoever held the newest invitation chose the password. It has no actor: nobody can tell who that was."""
+
+    TYPE: ClassVar[str] = "employee.password-chosen"
+
+    employee_id: str
+
+
 class EmployeeErased(Event):
     """The person's data key and plain rows are destroyed: everything sealed about them stays closed for ever."""
 
@@ -273,6 +295,8 @@ EVENTS: tuple[type[Event], ...] = (
     EmployeeRolesChanged,
     EmployeeCostCentreChanged,
     EmployeeContactChanged,
+    EmployeeInvited,
+    EmployeePasswordChosen,
     EmployeeErased,
     DepartmentCreated,
     DepartmentRenamed,
@@ -321,6 +345,8 @@ EXAMPLES: tuple[Event, ...] = (
         name=Sealed(sealed="q83vEjRWeJCrze8SNFZ4kKvN7w==", subject=_ANNA, key=_KEY),
         email=Sealed(sealed="EjRWeJCrze8SNFZ4kKvN7xI0Vg==", subject=_ANNA, key=_KEY),
     ),
+    EmployeeInvited(employee_id=_ANNA, by_administrator=False, locked=False),
+    EmployeePasswordChosen(employee_id=_ANNA),
     EmployeeErased(employee_id=_ANNA),
     DepartmentCreated(department_id=_SALES, name="Sales", head_id=None),
     DepartmentRenamed(department_id=_SALES, name="Sales and Service"),

@@ -1,7 +1,7 @@
 """What the directory reads from the environment, besides the kernel's settings."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -29,8 +29,11 @@ class Settings(KernelSettings):
     """The directory's settings: `LMS_DIRECTORY_…`, and `JWT_SECRET`, which no other service has.
 
     `service_accounts` is JSON: `{"payroll": {"secret_sha256": "…", "scopes": ["payroll.read"]}}`. The bootstrap
-    administrator is created when nobody is employed yet. `cookie_secure` follows the environment unless it is set.
-    `erasure_list` is the file that keeps who was erased, on storage that no restore of a database touches.
+    administrator is created when nobody is employed yet. Whether cookies travel over TLS only follows the environment
+    unless it is set: by `COOKIE_SECURE`, by `SESSION_SECURE`, for a session is a cookie here, or by the name that it
+    had before, `cookie_secure`. `cookie_same_site` says whether cookies come along when another site leads here:
+    `strict` never, `lax` with a link that somebody follows. `erasure_list` is the file that keeps who was erased, on
+    storage that no restore of a database touches.
     """
 
     model_config = SettingsConfigDict(env_prefix="LMS_DIRECTORY_")
@@ -39,7 +42,10 @@ class Settings(KernelSettings):
     service_accounts: dict[str, ServiceAccount] = Field(default_factory=dict)
     bootstrap_admin_email: str | None = None
     bootstrap_admin_password: SecretStr | None = None
+    cookies_by_tls: bool | None = Field(None, validation_alias="COOKIE_SECURE")
+    sessions_by_tls: bool | None = Field(None, validation_alias="SESSION_SECURE")
     cookie_secure: bool | None = None
+    cookie_same_site: Literal["strict", "lax"] = Field("strict", validation_alias="COOKIE_SAME_SITE")
     session_days: int = Field(30, ge=1, le=365)
     invitation_days: int = Field(14, ge=1, le=90)
     import_rows: int = Field(20_000, ge=1, le=100_000)
@@ -55,6 +61,14 @@ class Settings(KernelSettings):
         return self
 
     @model_validator(mode="after")
+    def _nothing_contradicts_how_secure_cookies_are(self) -> Self:
+        said = self._cookies_said_to_be_secure()
+        if len(set(said.values())) > 1:
+            told = ", ".join(f"{name} is {str(value).lower()}" for name, value in said.items())
+            raise ValueError(f"{told}: they are names of one setting; set one of them, or all the same.")
+        return self
+
+    @model_validator(mode="after")
     def _nobody_acts_for_others_in_production(self) -> Self:
         acting = sorted(name for name, account in self.service_accounts.items() if ACT_FOR in account.scopes)
         if self.production and acting:
@@ -67,4 +81,14 @@ class Settings(KernelSettings):
     @property
     def secure_cookies(self) -> bool:
         """Whether cookies travel over TLS only: everywhere but in development over plain http."""
-        return self.environment != "development" if self.cookie_secure is None else self.cookie_secure
+        said = self._cookies_said_to_be_secure().values()
+        return self.environment != "development" if not said else all(said)
+
+    def _cookies_said_to_be_secure(self) -> dict[str, bool]:
+        """Return what the environment says of it, by variable."""
+        said = {
+            "COOKIE_SECURE": self.cookies_by_tls,
+            "SESSION_SECURE": self.sessions_by_tls,
+            "LMS_DIRECTORY_COOKIE_SECURE": self.cookie_secure,
+        }
+        return {name: value for name, value in said.items() if value is not None}

@@ -324,15 +324,17 @@ async def ids_by_email(connection: AsyncConnection, hmacs: Sequence[str]) -> dic
     return {row.email_hmac: row.employee_id for row in rows}
 
 
-async def credentials(connection: AsyncConnection, hmacs: Sequence[str]) -> tuple[str, str] | None:
-    """Return the id and password hash of the active person with an address, by the look-up values it may have."""
-    row = (
-        await connection.execute(
-            select(people.c.employee_id, people.c.password_hash).where(
-                people.c.email_hmac.in_(hmacs), people.c.status == "active"
-            )
-        )
-    ).first()
+async def credentials(
+    connection: AsyncConnection, hmacs: Sequence[str], *, held: bool = False
+) -> tuple[str, str] | None:
+    """Return the id and password hash of the active person with an address, by the look-up values it may have.
+
+    With `held` nobody changes the password before the transaction ends.
+    """
+    wanted = select(people.c.employee_id, people.c.password_hash).where(
+        people.c.email_hmac.in_(hmacs), people.c.status == "active"
+    )
+    row = (await connection.execute(wanted.with_for_update(read=True) if held else wanted)).first()
     return None if row is None or row.password_hash is None else (row.employee_id, row.password_hash)
 
 
@@ -553,6 +555,11 @@ async def invite(connection: AsyncConnection, token: str, employee_id: str, expi
     await connection.execute(
         insert(invitations).values(token_hash=token_hash(token), employee_id=employee_id, expires_at=expires)
     )
+
+
+async def withdraw_invitation(connection: AsyncConnection, employee_id: str) -> None:
+    """Let a person's invitation work no longer."""
+    await connection.execute(delete(invitations).where(invitations.c.employee_id == employee_id))
 
 
 async def take_invitation(connection: AsyncConnection, token: str, now: datetime) -> str | None:

@@ -13,6 +13,7 @@ import structlog
 from prometheus_client import Counter
 from redis.asyncio import Redis
 
+from lms.gateway.security import subscriber_of
 from lms.gateway.settings import Settings
 from lms.kernel.auth import Caller
 from lms.kernel.errors import DomainError
@@ -84,7 +85,10 @@ def limit_headers(policy: Policy, found: Verdict) -> list[tuple[bytes, bytes]]:
 
 
 class Limiter:
-    """Counts whoever really calls: people, service accounts, and addresses of those who are not signed in."""
+    """Counts whoever really calls: people, service accounts, and addresses of those who are not signed in.
+
+    Of an IPv6 address only the network counts, for whoever has one may come from any other of it.
+    """
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         window = settings.rate_limit_window_ms / 1000
@@ -99,7 +103,7 @@ class Limiter:
     async def count(self, caller: Caller | None, address: str) -> tuple[Policy, Verdict] | None:
         """Count one request; None where there is no limit, or while Redis is away."""
         if caller is None:
-            policy, key = self._anonymous, f"lms:limit:address:{address}"
+            policy, key = self._anonymous, f"lms:limit:address:{subscriber_of(address)}"
         elif caller.actor.startswith("service:"):
             policy, key = self._programs, f"lms:limit:{caller.actor}"
         else:

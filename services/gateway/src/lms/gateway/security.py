@@ -113,6 +113,22 @@ def client_address(peer: str, forwarded: str | None, trusted: int) -> str:
     return chain[max(0, len(chain) - trusted)] or peer
 
 
+def subscriber_of(address: str) -> str:
+    """Return what one client is counted by: an IPv4 address, or the /64 of an IPv6 one, which is the least anybody has.
+
+    What is no address is counted as it is.
+    """
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(found), 64), strict=False))
+
+
 def is_inside(peer: str, forwarded: str | None) -> bool:
     """Say whether a request comes straight from a loopback or private address, through no proxy."""
     if forwarded is not None:

@@ -175,11 +175,14 @@ class Viewer:
     stands_in_for: frozenset[str]
 
     def concerned_by(self, row: CaseRow) -> bool:
-        """Say whether the case may be known to the viewer: it is theirs to decide, was, or is about their own leave."""
+        """Say whether the case may be known to the viewer: it is theirs to decide, was, or is about their own leave.
+
+        Of whoever they stand in for only what is open: a stand-in of one day is not shown the decisions of years.
+        """
         return (
-            self.id in {row.employee_id, row.decided_by}
+            self.id in {row.employee_id, row.decided_by, *row.assignees}
             or (self.in_hr and row.group_name == HR)
-            or not {self.id, *self.stands_in_for}.isdisjoint(row.assignees)
+            or (row.status == "pending" and not self.stands_in_for.isdisjoint(row.assignees))
         )
 
 
@@ -204,11 +207,14 @@ async def inbox(
 ) -> list[CaseRow]:
     """Return the cases that are, or were, the viewer's to decide, in the order of opening; never their own leave.
 
-    It begins with the viewer's own cases, each kind by its index: what others have to decide costs nothing.
+    Where they only stand in: those that are open, and what they decided themselves. It begins with the viewer's own
+    cases, each kind by its index: what others have to decide costs nothing.
     """
     key = (cases.c.opened_at, cases.c.request_id, cases.c.revision)
     wanted = [] if statuses is None else [cases.c.status.in_(sorted(statuses))]
-    theirs = [_put_before({viewer.id, *viewer.stands_in_for})]
+    theirs = [_put_before({viewer.id})]
+    if viewer.stands_in_for and (statuses is None or "pending" in statuses):
+        theirs.append(_waiting_for(viewer.stands_in_for))
     own = select(cases.c.request_id, cases.c.revision).where(live(cases, ApproverInbox.name), *wanted)
     if statuses is None or statuses != {"pending"}:
         theirs.append(own.where(cases.c.decided_by == viewer.id))
@@ -244,6 +250,12 @@ def _put_before(people: Collection[str]) -> Select[Any]:
     return select(assignees.c.request_id, assignees.c.revision).where(
         live(assignees, ApproverInbox.name), assignees.c.assignee_id.in_(sorted(people))
     )
+
+
+def _waiting_for(people: Collection[str]) -> Select[Any]:
+    """Return which open cases, by their key, any of the people is asked about in person."""
+    same = and_(cases.c.request_id == assignees.c.request_id, cases.c.revision == assignees.c.revision)
+    return _put_before(people).join(cases, same).where(live(cases, ApproverInbox.name), cases.c.status == "pending")
 
 
 def _among(*keys: Select[Any]) -> Select[Any]:

@@ -276,14 +276,14 @@ def _token_answer(parts: Parts, signed_in: SignedIn, *, in_body: bool) -> Respon
     if in_body:
         return response
     session = int(timedelta(days=parts.settings.session_days).total_seconds())
-    secure = parts.settings.secure_cookies
+    secure, same_site = parts.settings.secure_cookies, parts.settings.cookie_same_site
     for name, value, path, seconds_kept, hidden in (
         (ACCESS_COOKIE, access, "/", seconds, True),
         (REFRESH_COOKIE, signed_in.refresh_token, REFRESH_PATH, session, True),
         (CSRF_COOKIE, secrets.token_urlsafe(24), "/", session, False),
     ):
         response.set_cookie(
-            name, value, max_age=seconds_kept, path=path, secure=secure, httponly=hidden, samesite="strict"
+            name, value, max_age=seconds_kept, path=path, secure=secure, httponly=hidden, samesite=same_site
         )
     return response
 

@@ -68,8 +68,14 @@ class LeaveBody(Body):
     last_day: date
 
 
+class NewInvitationBody(Body):
+    """How to invite. With `lock` the password of before no longer signs in: for an account in a stranger's hands."""
+
+    lock: bool = False
+
+
 class InvitationAnswer(Answer):
-    """The token with which the person chooses a password; told only here."""
+    """The token with which the person chooses a password; told only here, and kept nowhere."""
 
     token: str
     expires_at: datetime
@@ -114,7 +120,10 @@ class EmployeeWithHistory(EmployeeAnswer):
 
 
 class NewEmployeeAnswer(EmployeeAnswer):
-    """A new employee; `invitation` is null where a password was given."""
+    """A new employee; `invitation` is null where a password was given, and in an answer that is given again.
+
+    Whoever missed it invites the person again.
+    """
 
     invitation: InvitationAnswer | None
 
@@ -186,13 +195,20 @@ async def post_employee(body: NewEmployeeBody, caller: Editor, parts: PartsDep, 
     person = people.NewPerson(**body.model_dump(exclude={"password"}))
 
     async def employ(uow: UnitOfWork) -> NewEmployeeAnswer:
-        joined = await people.join_company(uow, parts.registry, new_id(), person, password_hash=password_hash)
+        joined = await people.join_company(
+            uow, parts.registry, new_id(), person, password_hash=password_hash, granter=caller.roles
+        )
         made = await _after(uow, joined.employee_id)
         return NewEmployeeAnswer(
             **made.model_dump(), invitation=_told(joined.invitation) if joined.invitation else None
         )
 
-    return await commands.run(employ, status=201, location=lambda made: f"/api/v1/employees/{made.id}")
+    return await commands.run(
+        employ,
+        status=201,
+        location=lambda made: f"/api/v1/employees/{made.id}",
+        kept=lambda made: made.model_copy(update={"invitation": None}),
+    )
 
 
 @router.patch("/{employee_id}", response_model=EmployeeAnswer)
@@ -204,12 +220,23 @@ async def patch_employee(  # each is a dependency
     commands: CommandsDep,
     if_match: IfMatchDep,
 ) -> Response:
-    """Change an employee. With If-Match only if nobody else did since the ETag was read."""
+    """Change an employee. With If-Match only if nobody else did since the ETag was read.
+
+    Whoever gets one of the roles hr, payroll, auditor and admin is signed out, and has to be invited by an
+    administrator unless that was how they chose their password. Nobody changes their own roles or manager while
+    somebody else could.
+    """
     changes = {name: getattr(body, name) for name in body.model_fields_set}
 
     async def change(uow: UnitOfWork) -> EmployeeAnswer:
         await people.change_employee(
-            uow, parts.registry, employee_id, changes, granter=caller.roles, expected_version=if_match
+            uow,
+            parts.registry,
+            employee_id,
+            changes,
+            changed_by=caller.id,
+            granter=caller.roles,
+            expected_version=if_match,
         )
         return await _after(uow, employee_id)
 
@@ -218,24 +245,29 @@ async def patch_employee(  # each is a dependency
 
 @router.post("/{employee_id}/leave", response_model=EmployeeAnswer)
 async def post_leave(employee_id: Id, body: LeaveBody, caller: Editor, commands: CommandsDep) -> Response:
-    """Set or correct the last day of employment."""
-    del caller
+    """Set or correct the last day of employment; of somebody with a privileged role only as an administrator."""
 
     async def leave(uow: UnitOfWork) -> EmployeeAnswer:
-        await people.end_employment(uow, employee_id, body.last_day)
+        await people.end_employment(uow, employee_id, body.last_day, caller.roles)
         return await _after(uow, employee_id)
 
     return await commands.run(leave)
 
 
 @router.post("/{employee_id}/invitation", status_code=201, response_model=InvitationAnswer)
-async def post_invitation(employee_id: Id, caller: Editor, parts: PartsDep, commands: CommandsDep) -> Response:
-    """Invite a person again, also one who forgot the password; an earlier invitation no longer works."""
+async def post_invitation(
+    employee_id: Id, caller: Editor, parts: PartsDep, commands: CommandsDep, body: NewInvitationBody | None = None
+) -> Response:
+    """Invite a person again, also one who forgot the password, and sign them out everywhere.
+
+    An earlier invitation no longer works. A repeated request invites once more, also under the same Idempotency-Key.
+    """
+    lock = body is not None and body.lock
 
     async def invite(uow: UnitOfWork) -> InvitationAnswer:
-        return _told(await people.invite_again(uow, parts.registry, employee_id, caller.roles))
+        return _told(await people.invite_again(uow, parts.registry, employee_id, caller.roles, lock=lock))
 
-    return await commands.run(invite, status=201)
+    return await commands.run(invite, status=201, idempotent=False)
 
 
 async def _given_password(body: NewEmployeeBody, *, production: bool) -> str | None:

@@ -52,7 +52,7 @@ class ImportUnknown(NotFound):
 
 @dataclass(frozen=True)
 class RowError:
-    """What is wrong where; lines count from 1, the header's."""
+    """What is wrong where; lines count from 1, the header's. A cell that no column has is named by its number."""
 
     line: int
     column: str
@@ -61,10 +61,11 @@ class RowError:
 
 @dataclass(frozen=True)
 class Row:
-    """One person of the file, as text."""
+    """One person of the file, as text; `surplus` are its cells beyond the last column."""
 
     line: int
     cells: Mapping[str, str]
+    surplus: int = 0
 
     @property
     def email(self) -> str:
@@ -128,7 +129,8 @@ def read_rows(content: bytes, most: int) -> list[Row]:
         for cells in reader:
             if any(cell.strip() for cell in cells):
                 named = dict(zip(columns, (cell.strip() for cell in cells), strict=False))
-                rows.append(Row(line, dict.fromkeys(columns, "") | named))
+                surplus = max(0, len(cells) - len(columns))
+                rows.append(Row(line, dict.fromkeys(columns, "") | named, surplus))
             line = reader.line_num + 1
     except csv.Error as error:
         raise FileUnreadable(f"Line {reader.line_num} is no CSV: {error}.") from error
@@ -243,16 +245,19 @@ async def _import_next(executor: Executor, registry: Registry, import_id: str, c
 def _check_columns(columns: Sequence[str]) -> None:
     missing = [name for name in REQUIRED if name not in columns]
     unknown = [name for name in columns if name not in (*REQUIRED, *OPTIONAL)]
+    repeated = [name for name, times in Counter(columns).items() if times > 1 and name not in unknown]
     errors = [FieldError(f"/lines/1/{name}", "This column is missing.") for name in missing]
     errors += [FieldError(f"/lines/1/{name}", "No import has this column: remove it.") for name in unknown]
+    errors += [FieldError(f"/lines/1/{name}", "This column stands here twice: remove one.") for name in repeated]
     if errors:
         raise FileUnreadable(
-            f"The first line must name the columns {', '.join(REQUIRED)} and may name {', '.join(OPTIONAL)}.",
+            f"The first line must name, once, the columns {', '.join(REQUIRED)}; it may name {', '.join(OPTIONAL)}.",
             tuple(errors),
         )
 
 
 def _row_errors(row: Row, known: Known, granter: tuple[str, ...]) -> Iterable[RowError]:
+    yield from _surplus_errors(row)
     for column in REQUIRED:
         if not row.cells[column]:
             yield RowError(row.line, column, "Fill this in.")
@@ -274,6 +279,13 @@ def _row_errors(row: Row, known: Known, granter: tuple[str, ...]) -> Iterable[Ro
     if row.cells["employed_from"] and _day(row.cells["employed_from"]) is None:
         yield RowError(row.line, "employed_from", "Write the date as YYYY-MM-DD.")
     yield from _role_errors(row, granter)
+
+
+def _surplus_errors(row: Row) -> Iterable[RowError]:
+    if row.surplus:
+        columns = len(row.cells)
+        detail = f"{columns + row.surplus} cells for {columns} columns: quote a cell that has a separator in it."
+        yield RowError(row.line, str(columns + 1), detail)
 
 
 def _role_errors(row: Row, granter: tuple[str, ...]) -> Iterable[RowError]:

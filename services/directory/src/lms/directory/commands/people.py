@@ -16,21 +16,26 @@ from lms.directory.decider.employee import (
     ChangeLocation,
     ChangeManager,
     ChangeRoles,
+    ChoosePassword,
     Employed,
     EmployeeCommand,
     EmployeeUnknown,
     EndEmployment,
+    Invite,
     Join,
     ordered,
 )
 from lms.directory.events import Role
+from lms.directory.projections import employees
 from lms.kernel.decider import Decider
 from lms.kernel.errors import FieldError, Forbidden, RuleBroken, Stale
 from lms.kernel.execution import UnitOfWork
 from lms.kernel.keyring import Keyring
 
 PRIVILEGED: frozenset[Role] = frozenset({"hr", "payroll", "auditor", "admin"})
-"""Roles that only an administrator gives or takes away."""
+"""Roles that only an administrator gives or takes away, and whoever has one is only theirs to invite."""
+
+_NO_PASSWORD = {"password_hash": None, "status": "invited"}
 
 MIN_PASSWORD = 12
 MAX_PASSWORD = 128
@@ -46,6 +51,12 @@ class RoleNotYours(Forbidden):
     """The caller may not give or take away these roles."""
 
     code = "role-not-yours"
+
+
+class FourEyes(Forbidden):
+    """Nobody decides this about themselves."""
+
+    code = "four-eyes"
 
 
 class PasswordTooWeak(RuleBroken):
@@ -95,7 +106,7 @@ class Invitation:
 
 @dataclass(frozen=True)
 class Joined:
-    """A new employee; `invitation` is None where a password was given."""
+    """A new employee; `invitation` is None where a password was given, or nobody is invited yet."""
 
     employee_id: str
     version: int
@@ -130,6 +141,17 @@ def check_roles(granter: Iterable[str], before: Iterable[Role], after: Iterable[
         )
 
 
+def check_reach(granter: Iterable[str], roles: Iterable[Role]) -> None:
+    """Raise RoleNotYours if somebody who is no administrator would let a privileged person go, or move their address.
+
+    Either takes their roles away in effect.
+    """
+    held = PRIVILEGED & set(roles)
+    if held and "admin" not in set(granter):
+        names = ", ".join(sorted(held))
+        raise RoleNotYours(f"Only an administrator does this to somebody with one of these roles: {names}.")
+
+
 async def join_company(
     uow: UnitOfWork,
     registry: Registry,
@@ -137,10 +159,12 @@ async def join_company(
     person: NewPerson,
     *,
     password_hash: str | None = None,
+    granter: Iterable[str] | None = None,
 ) -> Joined:
-    """Employ a person: the address, the reporting line, the data key and the fact, in one transaction.
+    """Employ a person: the address, the reporting line, the data key and the facts, in one transaction.
 
-    Raises EmailTaken, UnknownReference, ReportingCycle and what the decider refuses.
+    `granter` are the roles of whoever employs them and will hold the invitation; where nobody will, None, nobody is
+    invited yet. Raises EmailTaken, UnknownReference, ReportingCycle and what the decider refuses.
     """
     await _require_references(
         uow,
@@ -166,7 +190,7 @@ async def join_company(
     contact = ChangeContact(
         name=key.seal(f"{person.given_name} {person.family_name}"), email=key.seal(store.normalised(person.email))
     )
-    handled = await uow.handle(EMPLOYEE, employee_id, contact, key=employee_id)
+    await uow.handle(EMPLOYEE, employee_id, contact, key=employee_id)
     await store.claim_reporting_line(uow.connection, employee_id, person.manager_id, person.employed_from)
     await store.add_person(
         uow.connection,
@@ -181,8 +205,10 @@ async def join_company(
         password_hash,
         now,
     )
-    invitation = None if password_hash is not None else await _invited(uow, registry, employee_id, now)
-    return Joined(employee_id, handled.version, invitation)
+    invitation = None
+    if password_hash is None and granter is not None:
+        invitation = await _invited(uow, registry, employee_id, granter, now)
+    return Joined(employee_id, (await uow.load(EMPLOYEE, employee_id)).version, invitation)
 
 
 async def change_employee(
@@ -191,13 +217,16 @@ async def change_employee(
     employee_id: str,
     changes: dict[str, Any],
     *,
+    changed_by: str,
     granter: Iterable[str],
     expected_version: int | None,
 ) -> Changed:
     """Change what `changes` names; dated values hold from its `effective_from` (default: today) on.
 
     Keys: given_name, family_name, email, department_id, location_id, manager_id, schedule_id, cost_centre, roles.
-    Raises Stale when the employee no longer stands at `expected_version`.
+    `granter` are the roles of `changed_by`. Whoever gets a privileged role signs in anew: with a new invitation, unless
+    an administrator vouches for the password. Raises Stale when the employee no longer stands at `expected_version`,
+    RoleNotYours and FourEyes.
     """
     loaded = await uow.load(EMPLOYEE, employee_id)
     if not isinstance(loaded.state, Employed):
@@ -216,8 +245,11 @@ async def change_employee(
         manager_id=changes.get("manager_id"),
         since=since,
     )
-    if "roles" in changes:
-        check_roles(granter, loaded.state.roles, changes["roles"])
+    await _require_authority(uow, loaded.state, changes, since, changed_by=changed_by, granter=tuple(granter))
+    rises = bool(PRIVILEGED & (set(changes.get("roles", ())) - set(loaded.state.roles)))
+    if rises:
+        await uow.hold_views()
+        await store.withdraw_invitation(uow.connection, employee_id)
     version = loaded.version
     for command in _commands(changes, since):
         version = (await uow.handle(EMPLOYEE, employee_id, command, key=employee_id)).version
@@ -232,40 +264,102 @@ async def change_employee(
     if columns:
         await store.change_person(uow.connection, employee_id, columns)
         version = await _tell_contact(uow, registry, employee_id)
+    if rises:
+        await _sign_in_anew(uow, loaded.state)
     return Changed(employee_id, version)
 
 
-async def end_employment(uow: UnitOfWork, employee_id: str, last_day: date) -> Changed:
-    """Set or correct the last day of employment."""
+async def end_employment(uow: UnitOfWork, employee_id: str, last_day: date, granter: Iterable[str]) -> Changed:
+    """Set or correct the last day of employment.
+
+    Raises RoleNotYours for a privileged person unless an administrator asks.
+    """
+    state = (await uow.load(EMPLOYEE, employee_id)).state
+    if isinstance(state, Employed):
+        check_reach(granter, state.roles)
     handled = await uow.handle(EMPLOYEE, employee_id, EndEmployment(last_day), key=employee_id)
     return Changed(employee_id, handled.version)
 
 
-async def invite_again(uow: UnitOfWork, registry: Registry, employee_id: str, granter: Iterable[str]) -> Invitation:
-    """Replace a person's invitation, or let somebody who forgot the password choose another.
+async def invite_again(
+    uow: UnitOfWork, registry: Registry, employee_id: str, granter: Iterable[str], *, lock: bool = False
+) -> Invitation:
+    """Replace a person's invitation, or let somebody who forgot the password choose another; end their sessions.
 
-    Raises RoleNotYours for a privileged person unless an administrator asks: the token lets its holder become them.
+    With `lock` the password of before is worth nothing from now on, and else until another is chosen. Raises
+    RoleNotYours for a privileged person unless an administrator asks: the token lets its holder become them.
     """
     person = await store.person_of(uow.connection, employee_id)
     loaded = await uow.load(EMPLOYEE, employee_id)
     if person is None or not isinstance(loaded.state, Employed):
         raise EmployeeUnknown("There is no such employee.")
     check_roles(granter, (), loaded.state.roles)
-    return await _invited(uow, registry, employee_id, datetime.now(UTC))
+    await uow.hold_views()
+    now = datetime.now(UTC)
+    invitation = await _invited(uow, registry, employee_id, granter, now, locks=lock)
+    if lock:
+        await store.change_person(uow.connection, employee_id, _NO_PASSWORD)
+    await store.revoke_sessions_of(uow.connection, employee_id, now)
+    return invitation
 
 
 async def accept_invitation(uow: UnitOfWork, token: str, password_hash: str) -> str:
     """Give the invited person the password that they chose, and end the sessions begun with an earlier one.
 
-    Returns who it is. Raises InvitationInvalid.
+    Returns who it is. Raises InvitationInvalid, also where the person has become privileged and no administrator
+    invited them.
     """
     now = datetime.now(UTC)
+    await uow.hold_views()
     employee_id = await store.take_invitation(uow.connection, token, now)
-    if employee_id is None:
+    state = (await uow.load(EMPLOYEE, employee_id)).state if employee_id is not None else None
+    if employee_id is None or not isinstance(state, Employed):
         raise InvitationInvalid("This invitation was used or has lapsed: ask HR for a new one.")
+    if PRIVILEGED & set(state.roles) and not state.invited_by_administrator:
+        raise InvitationInvalid("This invitation does not reach so far: ask an administrator for a new one.")
+    await uow.handle(EMPLOYEE, employee_id, ChoosePassword(), key=employee_id)
     await store.change_person(uow.connection, employee_id, {"password_hash": password_hash, "status": "active"})
     await store.revoke_sessions_of(uow.connection, employee_id, now)
     return employee_id
+
+
+async def _require_authority(
+    uow: UnitOfWork,
+    state: Employed,
+    changes: dict[str, Any],
+    since: date,
+    *,
+    changed_by: str,
+    granter: tuple[str, ...],
+) -> None:
+    """Raise RoleNotYours or FourEyes unless whoever asks may change this about this person."""
+    if "email" in changes:
+        check_reach(granter, state.roles)
+    roles = ordered(changes.get("roles", state.roles))
+    check_roles(granter, state.roles, roles)
+    if changed_by != state.employee_id:
+        return
+    own = []
+    if roles != state.roles:
+        own.append("roles")
+    if "manager_id" in changes and changes["manager_id"] != state.manager.at(since):
+        own.append("manager_id")
+    able: set[Role] = {"admin"} if PRIVILEGED & (set(roles) ^ set(state.roles)) else {"admin", "hr"}
+    if own and await employees.others_have(uow.connection, able, changed_by, uow.today):
+        raise FourEyes(
+            "Let somebody else change your own roles and who your manager is.",
+            tuple(FieldError(f"/{field}", "Leave this as it is, or ask a colleague.") for field in own),
+        )
+
+
+async def _sign_in_anew(uow: UnitOfWork, before: Employed) -> None:
+    """End the sessions of somebody who gets a privileged role, and take a password away that HR may have chosen.
+
+    An administrator keeps theirs: it reached everything before, and nobody might be left to invite them.
+    """
+    if not before.password_vouched and "admin" not in before.roles:
+        await store.change_person(uow.connection, before.employee_id, _NO_PASSWORD)
+    await store.revoke_sessions_of(uow.connection, before.employee_id, datetime.now(UTC))
 
 
 async def _tell_contact(uow: UnitOfWork, registry: Registry, employee_id: str) -> int:
@@ -280,9 +374,19 @@ async def _tell_contact(uow: UnitOfWork, registry: Registry, employee_id: str) -
     return (await uow.handle(EMPLOYEE, employee_id, command, key=employee_id)).version
 
 
-async def _invited(uow: UnitOfWork, registry: Registry, employee_id: str, now: datetime) -> Invitation:
+async def _invited(
+    uow: UnitOfWork,
+    registry: Registry,
+    employee_id: str,
+    granter: Iterable[str],
+    now: datetime,
+    *,
+    locks: bool = False,
+) -> Invitation:
     invitation = Invitation(secrets.token_urlsafe(32), now + registry.invitation_lifetime)
     await store.invite(uow.connection, invitation.token, employee_id, invitation.expires_at)
+    command = Invite(by_administrator="admin" in set(granter), locks=locks)
+    await uow.handle(EMPLOYEE, employee_id, command, key=employee_id)
     return invitation
 
 

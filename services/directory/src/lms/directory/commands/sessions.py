@@ -89,7 +89,8 @@ async def sign_in(
     """Check a password and start a session.
 
     The attempt is counted as failed before the password is looked at, so that parallel guesses do not slip through,
-    and forgotten when it was right. Raises TooManyAttempts and WrongCredentials.
+    and forgotten when it was right. A password that is taken away meanwhile starts nothing. Raises TooManyAttempts and
+    WrongCredentials.
     """
     known_under = emails.hmacs_of(email)
     account = known_under[0]
@@ -103,7 +104,7 @@ async def sign_in(
         SIGN_INS.labels("wrong").inc()
         raise WrongCredentials("The e-mail address or the password is wrong.")
     SIGN_INS.labels("right").inc()
-    return await executor.run(lambda uow: _begin_session(uow, account, found[0], lifetime))
+    return await executor.run(lambda uow: _begin_session(uow, known_under, found, lifetime))
 
 
 async def refresh(uow: UnitOfWork, token: str) -> SignedIn | Literal["over"]:
@@ -145,13 +146,17 @@ async def check_service_account(
     client_id: str,
     client_secret: str,
 ) -> ServiceAccount:
-    """Return the service account whose secret this is. Raises TooManyAttempts and WrongCredentials."""
-    counter = emails.hmac_of(f"service:{client_id}")
+    """Return the service account whose secret this is. Raises WrongCredentials, and TooManyAttempts after many of them.
+
+    A right secret is right whatever was tried before: anybody may guess at an account, and nobody shuts it out so. Its
+    256 bits are what keeps guesses from succeeding; they are counted so that they are seen, and cost the guesser time.
+    """
     account = accounts.get(client_id)
     expected = account.secret_sha256 if account is not None else "0" * 64
-    right = hmac.compare_digest(store.token_hash(client_secret), expected) and account is not None
-    await executor.run(lambda uow: _count_service_attempt(uow, counter, right=right))
+    right = hmac.compare_digest(store.token_hash(client_secret), expected)
     if account is None or not right:
+        counter = store.token_hash(emails.hmac_of(f"service:{client_id}"))  # no address has this one
+        await executor.run(lambda uow: _count_failure(uow, counter))
         raise WrongCredentials("The client id or the client secret is wrong.")
     return account
 
@@ -183,20 +188,14 @@ async def roles_of(uow: UnitOfWork, employee_id: str) -> tuple[str, ...] | None:
 
 
 async def _begin_attempt(uow: UnitOfWork, account: str, known_under: Sequence[str]) -> tuple[str, str] | None:
-    now = datetime.now(UTC)
-    failures = await _failures_unless_locked(uow, account, now)
-    await store.store_attempt(uow.connection, account, failures + 1, _lock_after(failures + 1, now), now)
+    await _count_failure(uow, account)
     return await store.credentials(uow.connection, known_under)
 
 
-async def _count_service_attempt(uow: UnitOfWork, counter: str, *, right: bool) -> None:
-    """Count a wrong secret; a right one counts nothing, for programs ask for many tokens at once."""
+async def _count_failure(uow: UnitOfWork, account: str) -> None:
     now = datetime.now(UTC)
-    failures = await _failures_unless_locked(uow, counter, now)
-    if not right:
-        await store.store_attempt(uow.connection, counter, failures + 1, _lock_after(failures + 1, now), now)
-    elif failures:
-        await store.forget_attempts(uow.connection, counter)
+    failures = await _failures_unless_locked(uow, account, now)
+    await store.store_attempt(uow.connection, account, failures + 1, _lock_after(failures + 1, now), now)
 
 
 async def _failures_unless_locked(uow: UnitOfWork, account: str, now: datetime) -> int:
@@ -212,12 +211,16 @@ def _lock_after(failures: int, now: datetime) -> datetime | None:
     return now + min(timedelta(seconds=2 ** min(failures - FREE_FAILURES, 20)), LONGEST_LOCK)
 
 
-async def _begin_session(uow: UnitOfWork, account: str, employee_id: str, lifetime: timedelta) -> SignedIn:
+async def _begin_session(
+    uow: UnitOfWork, known_under: Sequence[str], checked: tuple[str, str], lifetime: timedelta
+) -> SignedIn:
+    employee_id, _ = checked
+    held = await store.credentials(uow.connection, known_under, held=True)
     roles = await roles_of(uow, employee_id)
-    if roles is None:
+    if held != checked or roles is None:
         raise WrongCredentials("The e-mail address or the password is wrong.")
     now = datetime.now(UTC)
-    await store.forget_attempts(uow.connection, account)
+    await store.forget_attempts(uow.connection, known_under[0])
     session_id = new_id()
     await store.start_session(uow.connection, session_id, employee_id, now, now + lifetime)
     return await _with_token(uow, employee_id, session_id, roles, now)

@@ -16,10 +16,12 @@ from lms.directory.events import (
     EmployeeCostCentreChanged,
     EmployeeDepartmentChanged,
     EmployeeErased,
+    EmployeeInvited,
     EmployeeJoined,
     EmployeeLeft,
     EmployeeLocationChanged,
     EmployeeManagerChanged,
+    EmployeePasswordChosen,
     EmployeeRolesChanged,
     EmployeeScheduleAssigned,
     Role,
@@ -87,7 +89,11 @@ class Nobody:
 
 @dataclass(frozen=True)
 class Employed:
-    """A person with an employment period; `last_day` is None while no end is known."""
+    """A person with an employment period; `last_day` is None while no end is known.
+
+    `invited_by_administrator` is of the newest invitation. `password_vouched` says whether the password was chosen with
+    an invitation that an administrator gave out: so that nobody of HR, who may invite ordinary people, chose it.
+    """
 
     employee_id: str
     employed_from: date
@@ -98,6 +104,8 @@ class Employed:
     cost_centre: Timeline[str]
     roles: tuple[Role, ...]
     last_day: date | None = None
+    invited_by_administrator: bool = False
+    password_vouched: bool = False
     erased: bool = False
     kind: Literal["employed"] = field(default="employed")
 
@@ -186,6 +194,19 @@ class ChangeContact:
 
 
 @dataclass(frozen=True)
+class Invite:
+    """Let the person choose a password; with `locks` the present one is worth nothing any more."""
+
+    by_administrator: bool
+    locks: bool = False
+
+
+@dataclass(frozen=True)
+class ChoosePassword:
+    """Set the password, as whoever holds the newest invitation."""
+
+
+@dataclass(frozen=True)
 class Erase:
     """Forget who the person was; `today` must be after the last day of employment."""
 
@@ -202,6 +223,8 @@ EmployeeCommand = (
     | ChangeCostCentre
     | ChangeRoles
     | ChangeContact
+    | Invite
+    | ChoosePassword
     | Erase
 )
 EmployeeEvent = (
@@ -214,6 +237,8 @@ EmployeeEvent = (
     | EmployeeCostCentreChanged
     | EmployeeRolesChanged
     | EmployeeContactChanged
+    | EmployeeInvited
+    | EmployeePasswordChosen
     | EmployeeErased
 )
 
@@ -241,6 +266,10 @@ def decide(command: EmployeeCommand, state: Employee) -> list[EmployeeEvent]:  #
             raise EmployeeUnknown("There is no such employee.")
         case ChangeContact(name=name, email=email):
             return [EmployeeContactChanged(employee_id=own, name=name, email=email)]
+        case Invite(by_administrator=by_administrator, locks=locks):
+            return [EmployeeInvited(employee_id=own, by_administrator=by_administrator, locked=locks)]
+        case ChoosePassword():
+            return [EmployeePasswordChosen(employee_id=own)]
         case EndEmployment(last_day=last_day):
             return _ended(state, last_day)
         case ChangeManager(manager_id=new, effective_from=since):
@@ -266,7 +295,7 @@ def decide(command: EmployeeCommand, state: Employee) -> list[EmployeeEvent]:  #
             assert_never(command)
 
 
-def evolve(state: Employee, event: EmployeeEvent) -> Employee:  # noqa: C901, PLR0911  # one arm per event
+def evolve(state: Employee, event: EmployeeEvent) -> Employee:  # noqa: C901, PLR0911, PLR0912  # one arm per event
     """Fold one fact into the state."""
     if isinstance(event, EmployeeJoined):
         return _newcomer(event)
@@ -289,6 +318,10 @@ def evolve(state: Employee, event: EmployeeEvent) -> Employee:  # noqa: C901, PL
             return replace(state, roles=event.roles)
         case EmployeeContactChanged():
             return state
+        case EmployeeInvited():
+            return replace(state, invited_by_administrator=event.by_administrator)
+        case EmployeePasswordChosen():
+            return replace(state, password_vouched=state.invited_by_administrator)
         case EmployeeErased():
             return replace(state, erased=True)
         case _:
@@ -374,5 +407,5 @@ EMPLOYEE: Decider[EmployeeCommand, Employee, EmployeeEvent] = Decider(
     decide=decide,
     evolve=evolve,
     state_type=Employee,
-    evolve_version=2,
+    evolve_version=3,
 )

@@ -27,10 +27,12 @@ from lms.directory.events import (
     EmployeeCostCentreChanged,
     EmployeeDepartmentChanged,
     EmployeeErased,
+    EmployeeInvited,
     EmployeeJoined,
     EmployeeLeft,
     EmployeeLocationChanged,
     EmployeeManagerChanged,
+    EmployeePasswordChosen,
     EmployeeRolesChanged,
     EmployeeScheduleAssigned,
     Role,
@@ -128,6 +130,14 @@ def _contact_changed(event: EmployeeContactChanged, envelope: Envelope) -> Itera
     yield _employee(event.employee_id, envelope)
 
 
+def _invited(event: EmployeeInvited, envelope: Envelope) -> Iterable[Write]:
+    yield _employee(event.employee_id, envelope)
+
+
+def _password_chosen(event: EmployeePasswordChosen, envelope: Envelope) -> Iterable[Write]:
+    yield _employee(event.employee_id, envelope)
+
+
 def _erased(event: EmployeeErased, envelope: Envelope) -> Iterable[Write]:
     yield _employee(event.employee_id, envelope)
 
@@ -158,6 +168,8 @@ class Employees(Projection):
         EmployeeCostCentreChanged: _cost_centre_changed,
         EmployeeRolesChanged: _roles_changed,
         EmployeeContactChanged: _contact_changed,
+        EmployeeInvited: _invited,
+        EmployeePasswordChosen: _password_chosen,
         EmployeeErased: _erased,
     }
 
@@ -380,3 +392,20 @@ async def has_reports(connection: AsyncConnection, employee_id: str, today: date
     """Say whether somebody who is employed reports to this person today."""
     criteria = Criteria(manager_id=employee_id, current_only=True)
     return bool(await find(connection, criteria, today, limit=1))
+
+
+async def others_have(connection: AsyncConnection, roles: Collection[Role], but: str, today: date) -> bool:
+    """Say whether somebody else who is employed today has one of the roles. It looks through everybody."""
+    words = func.concat(" ", employees.c.roles, " ")
+    found = await connection.scalar(
+        select(employees.c.employee_id)
+        .where(
+            live(employees, Employees.name),
+            employees.c.employee_id != but,
+            or_(*(words.like(f"% {role} %") for role in sorted(roles))),
+            employees.c.employed_from <= today,
+            or_(employees.c.last_day.is_(None), employees.c.last_day >= today),
+        )
+        .limit(1)
+    )
+    return found is not None

@@ -168,6 +168,16 @@ async def test_hr_adjusts_with_a_sealed_reason(balances: Any) -> None:
     assert missing.status_code == 404
 
 
+async def test_nobody_of_hr_adjusts_their_own_balance(balances: Any) -> None:
+    ada = await balances.hire()
+    body = {"employee_id": ada, "leave_type": "annual", "minutes": 480, "reason": "Overtime"}
+    own = balances.headers(ada, "hr", "admin")
+    refused = await balances.client.post("/api/v1/balances/adjustments", json=body, headers=own)
+    assert (refused.status_code, refused.json()["code"]) == (403, "four-eyes")
+    other = await balances.client.post("/api/v1/balances/adjustments", json=body, headers=balances.hr)
+    assert other.status_code == 201, other.text
+
+
 async def test_a_cached_answer_never_outlives_a_change(balances: Any, redis: Redis) -> None:
     ada = await balances.hire()
     for number in range(3):

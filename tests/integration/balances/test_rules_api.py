@@ -1,6 +1,6 @@
 """Leave types, policies and accrual runs over HTTP."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -54,6 +54,30 @@ async def test_the_next_version_of_a_policy_begins_in_the_future(balances: Any) 
     ada = await balances.hire()
     annual = (await balances.balances(ada, as_of="2027-01-01"))["annual"]
     assert annual["granted"]["days"] == "30.00"
+
+
+async def test_a_version_that_counts_from_today_corrects_what_was_granted_today(balances: Any) -> None:
+    ada = await balances.hire(employed_from=date(2026, 3, 2))
+    published = await balances.client.put(
+        "/api/v1/policies/annual", json={**POLICY, "effective_from": "2026-03-02", "pro_rata": "none"},
+        headers=balances.hr,
+    )  # fmt: skip
+    assert published.status_code == 200, published.text
+    await run_accruals(balances.runtime)
+    assert (await balances.types_recorded(ada))[-1] == "balance.grant-corrected"
+    assert (await balances.balances(ada))["annual"]["granted"]["days"] == "30.00"
+    entries = (await balances.client.get("/api/v1/balances/annual/entries", headers=balances.headers(ada))).json()
+    assert [(one["kind"], one["policy_version"]) for one in entries["items"]] == [("grant", 1), ("adjustment", 2)]
+    assert sum(one["amount"]["minutes"] for one in entries["items"]) == 14400
+
+
+async def test_a_policy_names_only_steps_that_somebody_routes(balances: Any) -> None:
+    body = {**POLICY, "approval_steps": ["manager", "department-head"]}
+    refused = await balances.client.put("/api/v1/policies/annual", json=body, headers=balances.hr)
+    assert (refused.status_code, refused.json()["code"]) == (422, "policy-refused")
+    assert refused.json()["errors"] == [
+        {"pointer": "/approval_steps/1", "detail": "no such approval step; known are manager and hr"}
+    ]
 
 
 async def test_two_policies_for_the_same_people_are_refused(balances: Any) -> None:

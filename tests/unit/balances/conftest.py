@@ -1,7 +1,7 @@
 """A person with a leave account, driven by commands alone: what the rules' tests are written with."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -75,6 +75,13 @@ class Person:
     def run(self, through: date) -> list[AccountEvent]:
         self.today = max(self.today, through)
         return self.do(RecordDue(employee_id="ada", today=through, rulebook=self.rulebook))
+
+    def publish(self, *versions: PolicyPublished) -> None:
+        self.rulebook = replace(self.rulebook, policies=(*self.rulebook.policies, *versions))
+
+    def move(self, location: str, on: date) -> list[AccountEvent]:
+        assert self.state.employment is not None
+        return self.employ(self.state.employment.moved(on, location))
 
     def reserve(self, request: str, days: tuple[ChargedDay, ...], **more: Any) -> list[AccountEvent]:
         fields = {"revision": 1, "leave_type": "annual", **more}

@@ -24,6 +24,7 @@ from lms.balances.events import (
     BalanceCredited,
     BalanceDebited,
     BalanceExpired,
+    BalanceGrantCorrected,
     BalanceReleased,
     ChargedDay,
 )
@@ -253,6 +254,171 @@ def test_a_new_version_counts_from_its_effective_date(hire: Any, policy: Any) ->
     ada = hire(policies=(first, second), joined=date(2026, 1, 1))
     ada.run(date(2026, 4, 1))
     assert [minutes for _, minutes, _ in ada.granted()] == [DAY, DAY, 2 * DAY, 2 * DAY]
+
+
+def test_a_version_that_holds_from_today_reaches_who_was_granted_something_today(hire: Any, policy: Any) -> None:
+    ada = hire(policies=(policy(entitlement_minutes=20 * DAY),), joined=date(2026, 1, 1))
+    ada.run(NEW_YEAR)
+    ada.publish(policy(entitlement_minutes=25 * DAY, version=2, effective_from=NEW_YEAR))
+    assert ada.run(NEW_YEAR) == [
+        BalanceGrantCorrected(
+            employee_id="ada", leave_type="annual", lot_id="annual.2027", minutes=5 * DAY, effective_date=NEW_YEAR,
+            policy_id="annual", policy_version=2,
+        )
+    ]  # fmt: skip
+    assert ada.run(NEW_YEAR) == []
+    assert ada.days(NEW_YEAR) == 25
+    assert [(lot.minutes, lot.policy_version) for lot in ada.standing(NEW_YEAR).grants] == [(25 * DAY, 2)]
+    assert names(ada.move("rome", NEW_YEAR)) == ["leave-account.employment-noted"]
+
+
+def test_a_version_that_raises_the_accrual_of_today_leaves_nobody_a_month_behind(hire: Any, policy: Any) -> None:
+    first = policy(entitlement_minutes=12 * DAY, accrual="monthly")
+    ada = hire(policies=(first,), joined=date(2026, 1, 1))
+    ada.run(date(2026, 7, 1))
+    july = date(2026, 7, 1)
+    ada.publish(policy(entitlement_minutes=24 * DAY, accrual="monthly", version=2, effective_from=july))
+    assert [(one.lot_id, one.minutes) for one in ada.run(july)] == [("annual.2026-07", DAY)]
+    ada.run(date(2026, 12, 31))
+    assert ada.days(date(2026, 12, 31)) == 6 * 1 + 6 * 2
+
+
+def test_a_version_that_grants_fewer_from_today_takes_back_no_leave(hire: Any, policy: Any) -> None:
+    ada = hire(policies=(policy(entitlement_minutes=25 * DAY),), joined=date(2026, 1, 1))
+    ada.run(NEW_YEAR)
+    ada.take("summer", week("2027-06-01", 22))
+    ada.publish(policy(entitlement_minutes=20 * DAY, version=2, effective_from=NEW_YEAR))
+    assert [one.minutes for one in ada.run(NEW_YEAR)] == [-5 * DAY]
+    assert ada.days(date(2027, 12, 31)) == -2
+    assert not ada.reserves("autumn", week("2027-10-04", 1))
+
+
+def test_a_version_that_turns_todays_grant_into_accruals_takes_it_back(hire: Any, policy: Any) -> None:
+    ada = hire(policies=(policy(entitlement_minutes=24 * DAY),), joined=date(2026, 1, 1))
+    ada.run(NEW_YEAR)
+    ada.publish(policy(entitlement_minutes=24 * DAY, accrual="monthly", version=2, effective_from=NEW_YEAR))
+    changed = ada.run(NEW_YEAR)
+    assert [(one.lot_id, one.minutes, one.policy_version) for one in changed] == [
+        ("annual.2027", -24 * DAY, 2), ("annual.2027-01", 2 * DAY, 2),
+    ]  # fmt: skip
+    ada.run(date(2027, 12, 31))
+    assert ada.days(date(2027, 12, 31)) == 24
+
+
+def test_a_policy_for_a_location_that_holds_from_today_reaches_who_was_granted_something_today(
+    hire: Any, policy: Any
+) -> None:
+    ada = hire(policies=(policy(entitlement_minutes=20 * DAY),), joined=date(2026, 1, 1))
+    ada.run(NEW_YEAR)
+    local = policy(
+        entitlement_minutes=25 * DAY, policy_id="annual-paris", locations=("paris",), effective_from=NEW_YEAR
+    )
+    ada.publish(local)
+    corrected = ada.run(NEW_YEAR)
+    assert [(one.minutes, one.policy_id, one.policy_version) for one in corrected] == [(5 * DAY, "annual-paris", 1)]
+
+
+def test_who_a_policy_leaves_out_from_today_loses_what_it_granted_today(hire: Any, policy: Any) -> None:
+    ada = hire(policies=(policy(entitlement_minutes=20 * DAY, locations=("paris",)),), joined=date(2026, 1, 1))
+    ada.run(NEW_YEAR)
+    ada.publish(
+        policy(entitlement_minutes=20 * DAY, version=2, locations=("rome",), effective_from=NEW_YEAR),
+    )
+    corrected = ada.run(NEW_YEAR)
+    assert [(one.TYPE, one.minutes, one.policy_id) for one in corrected] == [
+        ("balance.grant-corrected", -20 * DAY, None)
+    ]
+    assert ada.days(NEW_YEAR) == 0
+
+
+def test_a_new_version_counts_before_anybody_has_recorded_what_it_changes(hire: Any, policy: Any) -> None:
+    ada = hire(policies=(policy(entitlement_minutes=20 * DAY),), joined=date(2026, 1, 1))
+    ada.run(NEW_YEAR)
+    ada.publish(policy(entitlement_minutes=25 * DAY, version=2, effective_from=NEW_YEAR))
+    assert ada.days(NEW_YEAR) == 25
+    reserved = ada.reserve("summer", week("2027-06-01", 25))
+    assert names(reserved) == ["balance.reserved", "balance.grant-corrected"]
+
+
+def test_years_before_the_running_one_stand_as_they_were_granted(hire: Any, policy: Any) -> None:
+    ada = hire(policies=(policy(entitlement_minutes=20 * DAY),), joined=date(2026, 1, 1))
+    ada.run(NEW_YEAR)
+    ada.publish(policy(entitlement_minutes=25 * DAY, version=2, effective_from=date(2026, 1, 1)))
+    assert [one.lot_id for one in ada.run(NEW_YEAR)] == ["annual.2027"]
+    assert names(ada.move("rome", date(2027, 3, 1))) == ["leave-account.employment-noted"]
+
+
+def test_a_change_of_employment_does_not_answer_for_what_a_policy_changed(hire: Any, policy: Any) -> None:
+    rome = policy(entitlement_minutes=30 * DAY, policy_id="annual-rome", locations=("rome",))
+    ada = hire(policies=(policy(entitlement_minutes=20 * DAY), rome), joined=date(2026, 1, 1))
+    ada.run(NEW_YEAR)
+    ada.publish(policy(entitlement_minutes=25 * DAY, version=2, effective_from=NEW_YEAR))
+    changed = ada.move("rome", date(2026, 12, 31))[1:]
+    assert [(one.TYPE, one.minutes) for one in changed] == [
+        ("balance.grant-corrected", 5 * DAY), ("balance.adjusted", 5 * DAY),
+    ]  # fmt: skip
+    assert isinstance(changed[1], BalanceAdjusted)
+    assert changed[1].cause == "employment-changed"
+
+
+@pytest.mark.parametrize("accrual", ["monthly", "up-front"])
+@pytest.mark.parametrize("begins", [date(2026, 7, 1), date(2026, 7, 15)])
+def test_cover_that_resumes_within_a_year_grants_what_a_colleague_there_gets(
+    hire: Any, policy: Any, accrual: str, begins: date
+) -> None:
+    here = policy(entitlement_minutes=20 * DAY, policy_id="annual-paris", locations=("paris",))
+    there = policy(
+        entitlement_minutes=24 * DAY, policy_id="annual-rome", locations=("rome",), accrual=accrual,
+        effective_from=begins,
+    )  # fmt: skip
+    ada = hire(policies=(here, there), joined=date(2024, 1, 1))
+    ada.move("rome", date(2025, 3, 1))
+    bob = hire(policies=(here, there), joined=date(2024, 1, 1))
+    bob.employ(Employment(date(2024, 1, 1), None, (Location(date(2024, 1, 1), "rome"),)))
+    for one in (ada, bob):
+        one.run(date(2026, 12, 31))
+    of_2026 = [grant for grant in ada.granted() if grant[2].year == 2026]
+    assert of_2026 == [grant for grant in bob.granted() if grant[2].year == 2026]
+    if accrual == "monthly" and begins == date(2026, 7, 1):
+        assert ada.standing(date(2026, 12, 31)).granted == 12 * DAY
+
+
+def test_cover_that_resumes_within_a_month_accrues_from_that_day(hire: Any, policy: Any) -> None:
+    here = policy(entitlement_minutes=12 * DAY, policy_id="annual-paris", locations=("paris",), accrual="monthly")
+    there = policy(
+        entitlement_minutes=24 * DAY, policy_id="annual-rome", locations=("rome",), accrual="monthly",
+        effective_from=date(2026, 7, 15),
+    )  # fmt: skip
+    ada = hire(policies=(here, there), joined=date(2026, 1, 1))
+    ada.move("rome", date(2026, 3, 1))
+    ada.run(date(2026, 8, 1))
+    assert ada.granted() == [
+        ("2026-01", DAY, date(2026, 1, 1)), ("2026-02", DAY, date(2026, 2, 1)),
+        ("2026-07", round(2 * DAY * 17 / 31), date(2026, 7, 15)), ("2026-08", 2 * DAY, date(2026, 8, 1)),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("limit", "kept"), [(0, 0), (5 * DAY, 5), (None, 24)])
+def test_a_year_that_ends_without_a_policy_closes_under_the_last_one(
+    hire: Any, policy: Any, limit: int | None, kept: int
+) -> None:
+    paris = policy(entitlement_minutes=24 * DAY, locations=("paris",), carry_over_limit_minutes=limit)
+    ada = hire(policies=(paris,), joined=date(2025, 1, 1))
+    ada.today = date(2025, 10, 1)
+    ada.move("rome", date(2025, 10, 1))
+    assert ada.days(date(2025, 12, 31)) == 24
+    closed = ada.run(date(2026, 1, 1))
+    lapsed = [(one.minutes, one.cause) for one in closed if isinstance(one, BalanceExpired)]
+    assert lapsed == ([((24 - kept) * DAY, "year-end")] if kept < 24 else [])
+    assert [ada.days(day) for day in (date(2026, 1, 1), date(2026, 6, 1), date(2030, 6, 1))] == 3 * [kept]
+    assert {one.policy_version for one in closed if isinstance(one, BalanceCarriedOver)} == ({1} if kept else set())
+
+
+def test_what_was_given_by_hand_where_no_policy_ever_was_stands(hire: Any) -> None:
+    ada = hire(policies=(), joined=date(2025, 1, 1))
+    ada.adjust("gift", 5 * DAY, date(2025, 6, 1))
+    ada.run(date(2027, 1, 1))
+    assert ada.days(date(2027, 1, 1)) == 5
 
 
 def test_no_year_is_granted_twice_when_a_policy_turns_from_up_front_to_monthly(hire: Any, policy: Any) -> None:

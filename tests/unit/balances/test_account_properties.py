@@ -21,7 +21,7 @@ from lms.balances.decider.account import (
     limited_types,
 )
 from lms.balances.decider.due import quiet_until
-from lms.balances.decider.engine import walk
+from lms.balances.decider.engine import Lot, walk
 from lms.balances.decider.rulebook import Employment, Rulebook
 from lms.balances.decider.standing import standing
 from lms.balances.decider.state import Account, lots_through, takings
@@ -70,6 +70,8 @@ def leaves(draw: Any) -> tuple[ChargedDay, ...]:
     )
 
 
+OVERDRAWING = {"cancel", "refuse", "adjust", "employ", "move", "publish"}
+"""What may leave an account overdrawn beyond the limit: the limit is checked when leave is asked for."""
 steps = some.one_of(
     some.tuples(some.just("run"), dates),
     some.tuples(some.just("reserve"), requests, leaves()),
@@ -78,6 +80,13 @@ steps = some.one_of(
     some.tuples(some.just("cancel"), requests),
     some.tuples(some.just("employ"), dates, some.one_of(some.none(), dates)),
     some.tuples(some.just("adjust"), dates, some.integers(-1500, 1500).filter(bool)),
+    some.tuples(some.just("move"), dates, some.sampled_from(["paris", "rome"])),
+    some.tuples(
+        some.just("publish"),
+        some.sampled_from([0, 5 * 480, 12_000, 9_999]),
+        some.sampled_from(["up-front", "monthly"]),
+        some.sampled_from([None, ("paris",), ("rome",)]),
+    ),
 )
 
 
@@ -106,7 +115,7 @@ class Life:
         self.events += decided
         self.state = LEAVE_ACCOUNT.fold(decided, self.state)
 
-    def play(self, step: tuple[Any, ...]) -> None:
+    def play(self, step: tuple[Any, ...]) -> None:  # noqa: C901  # one arm for each step
         match step:
             case ("run", day):
                 self.today = max(self.today, day)
@@ -146,6 +155,20 @@ class Life:
                         effective_date=day, expires_on=None, reason=None,
                     )
                 )  # fmt: skip
+            case ("move", day, location):
+                assert self.state.employment is not None
+                self.do(NoteEmployment(**self.common, employment=self.state.employment.moved(day, location)))
+            case ("publish", minutes, accrual, locations) if self.today > self.rulebook.policies[-1].effective_from:
+                self.publish(
+                    effective_from=self.today, entitlement_minutes=minutes, accrual=accrual, locations=locations
+                )
+
+    def publish(self, **terms: Any) -> None:
+        """Publish the next version, and have what it grants by today recorded, as the service does."""
+        newest = self.rulebook.policies[-1]
+        version = newest.model_copy(update={"version": newest.version + 1, **terms})
+        self.rulebook = Rulebook(TYPES, (*self.rulebook.policies, version))
+        self.do(RecordDue(**self.common))
 
 
 lives = some.builds(lambda policy, played: (policy, played), policies, some.lists(steps, max_size=14))
@@ -194,7 +217,18 @@ def test_no_lot_is_overspent_and_the_limit_is_never_passed(life: Any) -> None:
 
 
 @settings(max_examples=150)
-@given(lives.filter(lambda life: all(step[0] not in {"cancel", "refuse", "adjust", "employ"} for step in life[1])))
+@given(lives)
+def test_no_lot_outlives_its_year_whatever_applies_on_its_last_day(life: Any) -> None:
+    ada = live(life)
+    ada.today = HORIZON
+    ada.do(RecordDue(**ada.common))
+    assert {lot.effective_date.year for lot, _ in standing(ada.state, "annual", ada.rulebook, HORIZON).lots} <= {
+        HORIZON.year
+    }
+
+
+@settings(max_examples=150)
+@given(lives.filter(lambda life: all(step[0] not in OVERDRAWING for step in life[1])))
 def test_what_was_accepted_never_passes_the_negative_limit(life: Any) -> None:
     ada = live(life)
     terms = ada.rulebook.terms("annual", ada.state.employment)
@@ -226,6 +260,39 @@ def test_nothing_falls_due_while_an_account_is_quiet_whatever_is_booked_meanwhil
         for step in booked:
             ada.play(step)
         assert LEAVE_ACCOUNT.decide(RecordDue(**ada.common), ada.state) == []
+
+
+@settings(max_examples=300)
+@given(lives)
+def test_the_newest_year_is_granted_as_to_somebody_whose_account_is_opened_now(life: Any) -> None:
+    ada = live(life)
+    ada.today = date(max(ada.today, ada.state.through or ada.today).year, 12, 31)
+    ada.do(RecordDue(**ada.common))
+    opened = LEAVE_ACCOUNT.decide(NoteEmployment(**ada.common, employment=ada.state.employment), LEAVE_ACCOUNT.initial)
+    newest = max((one.effective_date.year for one in _granted(ada.state)), default=START.year)
+    assert _minutes_from(newest, ada.state) == _minutes_from(newest, LEAVE_ACCOUNT.fold(opened))
+
+
+def _granted(state: Account) -> list[Lot]:
+    return [one for one in state.holding("annual").lots.values() if one.capped]
+
+
+def _minutes_from(year: int, state: Account) -> dict[str, int]:
+    return {one.lot_id: one.minutes for one in _granted(state) if one.minutes and one.effective_date.year >= year}
+
+
+@settings(max_examples=200)
+@given(
+    lives.filter(lambda life: all(step[0] not in {"employ", "move"} for step in life[1])),
+    some.sampled_from(["up-front", "monthly"]),
+)
+def test_a_version_that_holds_from_today_changes_nothing_that_was_granted_before(life: Any, accrual: str) -> None:
+    ada = live(life)
+    ada.today += timedelta(days=1)
+    ada.do(RecordDue(**ada.common))
+    earlier = [one for one in _granted(ada.state) if one.effective_date < ada.today]
+    ada.publish(effective_from=ada.today, entitlement_minutes=4_321, accrual=accrual)
+    assert [ada.state.holding("annual").lots[one.lot_id] for one in earlier] == earlier
 
 
 @settings(max_examples=100)

@@ -17,7 +17,7 @@ from lms.balances.decider.catalogue import (
     PolicyUnknown,
     PublishPolicy,
 )
-from lms.balances.decider.rulebook import Employment, Location
+from lms.balances.decider.rulebook import Employment, Location, Rulebook
 from lms.balances.events import LeaveTypeChanged, LeaveTypeDefined, LeaveTypeTerms, PolicyPublished, PolicyTerms
 from lms.kernel.testing import given
 
@@ -80,6 +80,8 @@ def test_a_policy_is_published_once_and_versioned_afterwards() -> None:
         ({"locations": ()}, "/locations"),
         ({"carry_over_expires": "02-29"}, "/carry_over_expires"),
         ({"approval_steps": ()}, "/approval_steps"),
+        ({"approval_steps": ("manager", "department-head")}, "/approval_steps/1"),
+        ({"approval_steps": ("2 of board", "hr")}, "/approval_steps/0"),
         ({"leave_type": None}, "/leave_type"),
     ],
 )
@@ -88,6 +90,25 @@ def test_terms_that_contradict_themselves_are_refused(terms: dict[str, Any], poi
     fields = {name: value for name, value in terms.items() if value is not None}
     refusal = given(POLICY).refuses(publish(leave_type=known, **fields), PolicyRefused)
     assert [one.pointer for one in refusal.errors] == [pointer]
+
+
+def test_a_step_that_nobody_would_route_is_refused_and_told_which_are_known() -> None:
+    assert given(POLICY).when(publish(approval_steps=("manager", "hr")))[0].approval_steps == ("manager", "hr")
+    refusal = given(POLICY).refuses(publish(approval_steps=("escalation",)), PolicyRefused)
+    assert refusal.errors[0].detail == "no such approval step; known are manager and hr"
+
+
+def test_a_version_with_a_step_that_is_refused_today_is_read_and_followed_by_another() -> None:
+    published = PUBLISHED.model_copy(update={"approval_steps": ("manager", "department-head")})
+    old = PolicyPublished.model_validate_json(published.model_dump_json())
+    july = date(2026, 7, 1)
+    assert given(POLICY, old).when(publish(first=False, effective_from=july))[0].version == 2
+    same = publish(first=False, effective_from=july, approval_steps=old.approval_steps)
+    given(POLICY, old).refuses(same, PolicyRefused)
+
+
+def test_the_next_version_may_begin_today() -> None:
+    assert given(POLICY, PUBLISHED).when(publish(first=False, effective_from=TODAY))[0].effective_from == TODAY
 
 
 def test_an_unlimited_type_has_no_entitlement() -> None:
@@ -103,6 +124,20 @@ def test_a_policy_is_about_one_leave_type() -> None:
         leave_type=TERMS, covered=False,
     )  # fmt: skip
     given(POLICY, PUBLISHED).refuses(moved, PolicyRefused)
+
+
+def test_terms_tell_the_next_policy_the_last_one_and_whether_they_ever_changed() -> None:
+    paris = PUBLISHED.model_copy(update={"locations": ("paris",)})
+    rulebook = Rulebook({"annual": TERMS}, (paris,))
+    stays = Employment(date(2025, 1, 1)).moved(date(2025, 1, 1), "paris")
+    here = rulebook.terms("annual", stays)
+    assert here.next_from(date(2025, 5, 1)) == (date(2026, 1, 1), paris)
+    assert here.next_from(date(2026, 5, 1)) == (date(2026, 5, 1), paris)
+    assert (here.last_by(date(2025, 12, 31)), here.last_by(date(2026, 1, 1)), here.changed) == (None, paris, False)
+    gone = rulebook.terms("annual", stays.moved(date(2026, 3, 1), "rome"))
+    assert (gone.on(date(2026, 3, 1)), gone.last_by(date(2026, 3, 1)), gone.changed) == (None, paris, True)
+    assert gone.next_from(date(2026, 3, 1)) is None
+    assert not Rulebook({}).terms("annual", None).changed
 
 
 def test_the_first_location_also_counts_for_the_time_before_it() -> None:

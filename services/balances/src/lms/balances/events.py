@@ -157,6 +157,23 @@ class BalanceGranted(Event):
     policy_version: int
 
 
+class BalanceGrantCorrected(Event):
+    """A policy that was published after a lot was granted made it `minutes` larger, or smaller where below 0.
+
+    So whoever was granted something on the day from which a version counts, before it was published, has what somebody
+    new gets. `policy_id` and `policy_version` are what the lot is of now; null where no policy applies any more.
+    """
+
+    TYPE: ClassVar[str] = "balance.grant-corrected"
+    employee_id: str
+    leave_type: str
+    lot_id: str
+    minutes: int
+    effective_date: date
+    policy_id: str | None
+    policy_version: int | None
+
+
 class BalanceCarriedOver(Event):
     """At the end of year `from_period` this much went over into the lot `lot_id` of the next year.
 
@@ -291,6 +308,7 @@ class BalanceAdjusted(Event):
 AccountEvent = (
     EmploymentNoted
     | BalanceGranted
+    | BalanceGrantCorrected
     | BalanceCarriedOver
     | BalanceExpired
     | BalanceReserved
@@ -308,6 +326,7 @@ EVENTS: tuple[type[Event], ...] = (
     PolicyPublished,
     EmploymentNoted,
     BalanceGranted,
+    BalanceGrantCorrected,
     BalanceCarriedOver,
     BalanceExpired,
     BalanceReserved,
@@ -347,6 +366,10 @@ EXAMPLES: tuple[Event, ...] = (
     BalanceGranted(
         employee_id=_ADA, leave_type="annual", lot_id="annual.2026", kind="grant", minutes=12_000,
         effective_date=date(2026, 1, 1), expires_on=None, period="2026", policy_id="annual-france", policy_version=1,
+    ),
+    BalanceGrantCorrected(
+        employee_id=_ADA, leave_type="annual", lot_id="annual.2026", minutes=960, effective_date=date(2026, 1, 1),
+        policy_id="annual-france", policy_version=2,
     ),
     BalanceCarriedOver(
         employee_id=_ADA, leave_type="annual", lot_id="annual.2027.carry-over", minutes=960, from_period="2026",

@@ -67,14 +67,13 @@ def _totals(account: Account) -> dict[str, int]:
 async def no_balance_passes_its_limit(evidence: Evidence) -> AsyncIterator[str]:
     """Look for a day on which leave overdraws an account beyond what its policy allows.
 
-    Accounts that somebody adjusted, that a change of employment corrected, or whose policy was changed, may stand
-    beyond the limit for that reason: they are left out.
+    Accounts that somebody adjusted, that a change of employment corrected, or to which other terms came to apply (by a
+    new version, a policy of the location, a move), may stand beyond the limit for that reason: they are left out.
     """
     rules = await rulebook(evidence.connection)
-    changed = {one.leave_type for one in rules.policies if one.version > 1}
     async for employee_id, loaded in evidence.states(LEAVE_ACCOUNT):
         for leave_type in sorted({one.leave_type for all_ in loaded.state.requests.values() for one in all_}):
-            if rules.limited(leave_type) and leave_type not in changed:
+            if rules.limited(leave_type):
                 for breach in _beyond(loaded.state, leave_type, rules):
                     yield f"{leave_type} of {employee_id} {breach}"
 
@@ -87,6 +86,8 @@ def _beyond(account: Account, leave_type: str, rules: Rulebook) -> Iterator[str]
         return
     until = max(one.date for one in taken)
     terms = rules.terms(leave_type, account.employment)
+    if terms.changed:
+        return
     lots = lots_through(account, leave_type, rules, until)
     minutes = excess(walk(leave_type, lots, [], terms, until), walk(leave_type, lots, taken, terms, until), terms)
     if minutes:

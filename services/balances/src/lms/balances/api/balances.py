@@ -24,7 +24,7 @@ from lms.balances.projections import catalogue, ledger, people
 from lms.balances.projections.stamps import stamp
 from lms.kernel.amounts import Amount
 from lms.kernel.auth import Caller, CallerDep, requires
-from lms.kernel.errors import FieldError, Malformed, NotFound
+from lms.kernel.errors import FieldError, Forbidden, Malformed, NotFound
 from lms.kernel.event import Envelope
 from lms.kernel.eventstore import Recorded
 from lms.kernel.execution import UnitOfWork
@@ -63,6 +63,12 @@ class UnknownPerson(NotFound):
     """There is no such person, or the caller may not know."""
 
     code = "employee-not-found"
+
+
+class FourEyes(Forbidden):
+    """Nobody changes their own balance."""
+
+    code = "four-eyes"
 
 
 class BalanceAnswer(Answer):
@@ -386,8 +392,10 @@ async def post_preview(body: BalancePreviewBody, caller: CallerDep, views: Views
 
 
 @router.post("/adjustments", status_code=201, response_model=AdjustmentAnswer)
-async def post_adjustment(body: NewAdjustment, _caller: HrDep, run: CommandsDep, runtime: RuntimeDep) -> Response:
-    """Change a balance by hand; the reason is sealed under the person's own key."""
+async def post_adjustment(body: NewAdjustment, caller: HrDep, run: CommandsDep, runtime: RuntimeDep) -> Response:
+    """Change a balance by hand, never one's own; the reason is sealed under the person's own key."""
+    if body.employee_id == caller.id:
+        raise FourEyes("Let somebody else of HR adjust your own balance.")
     for field in ("effective_date", "expires_on"):
         if getattr(body, field) is not None:
             _sane(getattr(body, field), f"/{field}")

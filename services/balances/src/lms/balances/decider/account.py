@@ -14,17 +14,17 @@ from datetime import date
 from itertools import combinations
 from typing import Literal, assert_never
 
-from lms.balances.decider.due import due, granted
+from lms.balances.decider.due import due, grant_corrections, granted
 from lms.balances.decider.engine import Lot, Taking, Walk, excess, walk
 from lms.balances.decider.rulebook import Employment, Rulebook
 from lms.balances.decider.state import (
     Account,
     Booking,
     Future,
+    Plan,
     charged,
     evolve,
     lots_through,
-    planned,
     reference_of,
     takings,
     takings_of,
@@ -35,6 +35,8 @@ from lms.balances.events import (
     BalanceAdjusted,
     BalanceCredited,
     BalanceDebited,
+    BalanceGrantCorrected,
+    BalanceGranted,
     BalanceInsufficient,
     BalanceReleased,
     BalanceReserved,
@@ -207,31 +209,43 @@ def _note_employment(command: NoteEmployment, state: Account) -> list[AccountEve
             LocationFrom(effective_from=one.effective_from, location_id=one.location_id) for one in new.locations
         ),
     )
-    changes: list[AccountEvent] = []
-    for leave_type in limited_types(command.rulebook, state):
-        recorded = {one.lot_id: one for one in state.holding(leave_type).lots.values() if one.period}
-        if not recorded:
-            continue  # nothing to correct; what is due is recorded along with every command
-        wanted = {
-            one.lot_id: one
-            for one in planned(
-                leave_type,
-                new,
-                command.rulebook,
-                min(new.employed_from.year, *(one.effective_date.year for one in recorded.values())),
-                max(command.today, *(date(one.effective_date.year, 12, 31) for one in recorded.values())),
-            )
-        }
-        for lot_id, lot in recorded.items():
-            difference = (wanted[lot_id].minutes if lot_id in wanted else 0) - lot.minutes
-            if difference:
-                changes.append(_employment_correction(command.employee_id, leave_type, lot, difference))
-        changes.extend(
-            granted(command.employee_id, leave_type, lot)
-            for lot_id, lot in wanted.items()
-            if lot_id not in recorded and lot.effective_date <= command.today
-        )
+    if state.employment is None:
+        return [noted]  # nothing was granted before
+    changes = [
+        change
+        for leave_type in limited_types(command.rulebook, state)
+        for change in _regranted(command, state, leave_type, state.employment)
+    ]
     return [noted, *changes]
+
+
+def _regranted(
+    command: NoteEmployment, state: Account, leave_type: str, old: Employment
+) -> Iterator[BalanceGranted | BalanceGrantCorrected | BalanceAdjusted]:
+    """Yield what the change from the `old` employment makes of the grants; years closed stand where it makes nothing.
+
+    What a policy changed of a lot since it was granted is told before, and apart.
+    """
+    recorded = {one.lot_id: one for one in state.holding(leave_type).lots.values() if one.period}
+    if not recorded:
+        return  # nothing to correct; what is due is recorded along with every command
+    years = [one.effective_date.year for one in recorded.values()]
+    newest = max(years)
+    from_year = min(command.employment.employed_from.year, *years)
+    until = max(command.today, date(newest, 12, 31))
+    before = Plan(leave_type, old, command.rulebook, from_year, until)
+    after = Plan(leave_type, command.employment, command.rulebook, from_year, until)
+    for lot in recorded.values():
+        was, will = before.of(lot), after.of(lot)
+        if was.minutes != will.minutes or lot.effective_date.year == newest:
+            yield from grant_corrections(command.employee_id, leave_type, lot, was)
+            if will.minutes != was.minutes:
+                difference = will.minutes - was.minutes
+                yield _employment_correction(command.employee_id, leave_type, lot, difference)
+    for lot_id, lot in after.lots.items():
+        closed = lot.effective_date.year < newest and lot_id in before.lots
+        if lot_id not in recorded and lot.effective_date <= command.today and not closed:
+            yield granted(command.employee_id, leave_type, lot)
 
 
 def _employment_correction(employee_id: str, leave_type: str, lot: Lot, difference: int) -> BalanceAdjusted:

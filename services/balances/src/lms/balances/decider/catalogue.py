@@ -14,6 +14,9 @@ from lms.balances.events import (
 from lms.kernel.decider import Decider
 from lms.kernel.errors import Conflict, FieldError, NotFound, RuleBroken
 
+APPROVAL_STEPS = ("manager", "hr")
+"""The steps that approvals routes. Whatever else a policy named would come to hr, unasked for."""
+
 
 class LeaveTypeExists(Conflict):
     """A leave type of this name is there already."""
@@ -165,6 +168,11 @@ def _faults(terms: PolicyTerms, leave_type: LeaveTypeTerms | None) -> list[Field
         faults.append(FieldError("/carry_over_expires", "is not a day (MM-DD) of every year"))
     if not terms.approval_steps:
         faults.append(FieldError("/approval_steps", "name at least one step"))
+    faults.extend(
+        FieldError(f"/approval_steps/{place}", f"no such approval step; known are {' and '.join(APPROVAL_STEPS)}")
+        for place, step in enumerate(terms.approval_steps)
+        if step not in APPROVAL_STEPS
+    )
     faults.extend(
         FieldError(f"/blackouts/{place}", "ends before it begins")
         for place, one in enumerate(terms.blackouts)

@@ -1,7 +1,8 @@
 """What falls due by itself: grants, carry-overs, expiries, and corrections of those already recorded.
 
 Each is wanted as the walk finds it today; what is recorded of it already is subtracted, and the difference recorded.
-So a run that was missed or repeated changes nothing, and a change in a closed year reaches the years after it.
+So a run that was missed or repeated changes nothing, a change in a closed year reaches the years after it, and a policy
+that holds from today reaches whoever was granted something today already.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,8 +10,15 @@ from datetime import date, timedelta
 
 from lms.balances.decider.engine import Lot, Walk, walk
 from lms.balances.decider.rulebook import Rulebook
-from lms.balances.decider.state import Account, Expired, lots_through, planned, takings
-from lms.balances.events import AccountEvent, BalanceCarriedOver, BalanceExpired, BalanceGranted, LedgerEntry
+from lms.balances.decider.state import Account, Expired, Plan, lots_through, takings
+from lms.balances.events import (
+    AccountEvent,
+    BalanceCarriedOver,
+    BalanceExpired,
+    BalanceGrantCorrected,
+    BalanceGranted,
+    LedgerEntry,
+)
 
 
 def due(state: Account, leave_type: str, employee_id: str, today: date, rulebook: Rulebook) -> Iterator[AccountEvent]:
@@ -21,7 +29,10 @@ def due(state: Account, leave_type: str, employee_id: str, today: date, rulebook
     recorded = state.holding(leave_type)
     lots = lots_through(state, leave_type, rulebook, until)
     for lot in lots:
-        if lot.lot_id not in recorded.lots and lot.effective_date <= until:
+        before = recorded.lots.get(lot.lot_id)
+        if before is not None:
+            yield from grant_corrections(employee_id, leave_type, before, lot)
+        elif lot.effective_date <= until:
             yield granted(employee_id, leave_type, lot)
     terms = rulebook.terms(leave_type, state.employment)
     found = walk(leave_type, lots, takings(state, leave_type), terms, until)
@@ -39,11 +50,26 @@ def quiet_until(state: Account, leave_types: Iterable[str], today: date, ruleboo
     days = [turn]
     for leave_type in leave_types:
         if state.employment is not None:
-            days += [one.effective_date for one in planned(leave_type, state.employment, rulebook, today.year, turn)]
+            plan = Plan(leave_type, state.employment, rulebook, today.year, turn)
+            days += [one.effective_date for one in plan.lots.values()]
         holding = state.holding(leave_type)
         lots = [*holding.lots.values(), *(one.lot for one in holding.carried.values())]
         days += [one.expires_on + timedelta(days=1) for one in lots if one.expires_on is not None]
     return min(day for day in days if day > today)
+
+
+def grant_corrections(employee_id: str, leave_type: str, before: Lot, after: Lot) -> Iterator[BalanceGrantCorrected]:
+    """Yield what a policy made of a granted lot since it was recorded: nothing where it is as large."""
+    if after.minutes != before.minutes:
+        yield BalanceGrantCorrected(
+            employee_id=employee_id,
+            leave_type=leave_type,
+            lot_id=after.lot_id,
+            minutes=after.minutes - before.minutes,
+            effective_date=after.effective_date,
+            policy_id=after.policy_id,
+            policy_version=after.policy_version,
+        )
 
 
 def _carry_overs(employee_id: str, leave_type: str, state: Account, found: Walk) -> Iterator[AccountEvent]:

@@ -2,8 +2,9 @@
 
 Everything here follows from the lots, the days taken and the terms; nothing is remembered from an earlier walk. On
 each day, in this order: lots past their last valid day expire; on 1 January what remains of the closed year carries
-over up to the limit and the rest expires; lots that begin repay an overdraft first and are cut back to the cap; days
-taken consume valid lots, oldest expiry first, and overdraw by what no lot covers.
+over up to the limit and the rest expires, under the policy of its last day or, where none applied any more, the last
+one before; lots that begin repay an overdraft first and are cut back to the cap; days taken consume valid lots, oldest
+expiry first, and overdraw by what no lot covers.
 """
 
 import heapq
@@ -191,7 +192,7 @@ class _Walker:
         self._valid = kept
 
     def _close_year(self, year: int) -> None:
-        policy = self._terms.on(date(year, 12, 31))
+        policy = self._terms.last_by(date(year, 12, 31))
         if policy is None:
             return
         closing = [one for _, one in self._valid if one.lot.expires_on is None]

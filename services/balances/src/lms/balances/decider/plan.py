@@ -32,18 +32,16 @@ class Grant:
 def grants(leave_type: str, employment: Employment, terms: Terms, *, from_year: int, until: date) -> Iterator[Grant]:
     """Yield what is granted from `from_year` on with an effective date up to `until`, in order of time.
 
-    Whether a year is granted up front or monthly is settled by the policy at its beginning (for the person), so that
-    no year is granted twice.
+    A year begins for a person on its first day on which they are employed and a policy applies. Whether it is granted
+    up front or monthly is settled by the policy of that day, so that no year is granted twice.
     """
-    opens = terms.first_day
-    if opens is None:
-        return
-    first_day = max(opens, employment.employed_from)
-    for year in range(max(from_year, first_day.year), until.year + 1):
-        start = max(first_day, date(year, 1, 1))
+    for year in range(max(from_year, employment.employed_from.year), until.year + 1):
+        begins = terms.next_from(max(employment.employed_from, date(year, 1, 1)))
+        if begins is None:
+            return
+        start, opening = begins
         end = min(employment.last_day or date.max, date(year, 12, 31))
-        opening = terms.on(start)
-        if start > end or opening is None:
+        if start > end:
             continue
         if opening.accrual == "up-front":
             granted: Iterator[Grant] = _up_front(leave_type, opening, start, end)
@@ -67,16 +65,16 @@ def _monthly(leave_type: str, terms: Terms, start: date, end: date) -> Iterator[
     before = 0
     for month in range(start.month, end.month + 1):
         days_of_month = monthrange(start.year, month)[1]
-        first = max(start, date(start.year, month, 1))
         last = min(end, date(start.year, month, days_of_month))
-        policy = terms.on(first)
-        if policy is None:
+        covered = terms.next_from(max(start, date(start.year, month, 1)))
+        if covered is None or covered[0] > last:
             continue
+        first, policy = covered
         share = Fraction(policy.entitlement_minutes, _MONTHS)
         if policy.pro_rata == "days":
             share = share * ((last - first).days + 1) / days_of_month
         elif policy.pro_rata == "months":
-            share = share * _counts(month, start, end)
+            share = share * _counts(month, first, last)
         cumulative += share
         total = round(cumulative)
         period = f"{start.year}-{month:02}"

@@ -46,14 +46,29 @@ class Terms:
         self._versions = [version for _, version in segments]
 
     @property
-    def first_day(self) -> date | None:
-        """The first day on which any policy applies."""
-        return next((start for start, version in zip(self._starts, self._versions, strict=True) if version), None)
+    def changed(self) -> bool:
+        """Whether anything else applied, or nothing any more, after the first version that did."""
+        first = next((place for place, version in enumerate(self._versions) if version), len(self._versions))
+        return first + 1 < len(self._versions)
 
     def on(self, day: date) -> PolicyPublished | None:
         """Return the version that applies on `day`, None where no policy does."""
         place = bisect_right(self._starts, day) - 1
         return self._versions[place] if place >= 0 else None
+
+    def next_from(self, day: date) -> tuple[date, PolicyPublished] | None:
+        """Return the first day from `day` on, itself included, on which a version applies, and that version."""
+        here = self.on(day)
+        if here is not None:
+            return day, here
+        place = bisect_right(self._starts, day)
+        later = zip(self._starts[place:], self._versions[place:], strict=True)
+        return next(((start, version) for start, version in later if version), None)
+
+    def last_by(self, day: date) -> PolicyPublished | None:
+        """Return the version that applies on `day`, or where none does the last that did; None where none ever did."""
+        place = bisect_right(self._starts, day)
+        return next((version for version in reversed(self._versions[:place]) if version), None)
 
     def negative_limit(self, day: date) -> int:
         """Return by how many minutes the balance may be overdrawn on `day`."""

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, assert_never
 
 from lms.balances.decider import plan
 from lms.balances.decider.engine import Lot, Taking
-from lms.balances.decider.rulebook import Employment, Location, Rulebook
+from lms.balances.decider.rulebook import Employment, Location, Rulebook, Terms
 from lms.balances.events import (
     AccountEvent,
     BalanceAdjusted,
@@ -19,6 +19,7 @@ from lms.balances.events import (
     BalanceCredited,
     BalanceDebited,
     BalanceExpired,
+    BalanceGrantCorrected,
     BalanceGranted,
     BalanceInsufficient,
     BalanceReleased,
@@ -101,20 +102,54 @@ _PRESENT = Future()
 
 
 def lots_through(state: Account, leave_type: str, rulebook: Rulebook, until: date) -> list[Lot]:
-    """Return the recorded lots and those that the policies will have granted by `until`."""
+    """Return the recorded lots and those that the policies will have granted by `until`.
+
+    Lots of the newest year of which anything was granted are what the policies have them be now, whatever was
+    recorded; the years before it stand as they were recorded.
+    """
     recorded = state.holding(leave_type).lots
-    lots = list(recorded.values())
     if state.employment is None:
-        return lots
-    granted = [one.effective_date.year for one in lots if one.period]
-    from_year = max(granted) if granted else state.employment.employed_from.year
-    to_come = planned(leave_type, state.employment, rulebook, from_year, until)
-    return [*lots, *(one for one in to_come if one.lot_id not in recorded)]
+        return list(recorded.values())
+    granted = [one.effective_date.year for one in recorded.values() if one.period]
+    newest = max(granted, default=state.employment.employed_from.year)
+    wanted = Plan(leave_type, state.employment, rulebook, newest, max(until, date(newest, 12, 31)))
+    stands = [one for one in recorded.values() if not one.period or one.effective_date.year < newest]
+    return [
+        *stands,
+        *(wanted.of(one) for one in recorded.values() if one.period and one.effective_date.year == newest),
+        *(one for one in wanted.lots.values() if one.lot_id not in recorded and one.effective_date <= until),
+    ]
 
 
-def planned(leave_type: str, employment: Employment, rulebook: Rulebook, from_year: int, until: date) -> Iterator[Lot]:
-    """Yield the lots of the plan from `from_year` on, up to `until`."""
-    terms = rulebook.terms(leave_type, employment)
+class Plan:
+    """What the policies grant to a person from `from_year` on, up to `until`: `lots` by their ids."""
+
+    def __init__(
+        self, leave_type: str, employment: Employment, rulebook: Rulebook, from_year: int, until: date
+    ) -> None:
+        self._terms = rulebook.terms(leave_type, employment)
+        self.lots = {
+            one.lot_id: one for one in _planned(leave_type, employment, self._terms, from_year=from_year, until=until)
+        }
+
+    def of(self, lot: Lot) -> Lot:
+        """Return a granted lot as the plan has it: as large, and of that policy; without minutes where it has none."""
+        wanted = self.lots.get(lot.lot_id)
+        minutes = wanted.minutes if wanted else 0
+        if minutes == lot.minutes:
+            return lot
+        if wanted:
+            return replace(lot, minutes=minutes, policy_id=wanted.policy_id, policy_version=wanted.policy_version)
+        ruling = self._terms.on(lot.effective_date)
+        return replace(
+            lot,
+            minutes=0,
+            policy_id=ruling.policy_id if ruling else None,
+            policy_version=ruling.version if ruling else None,
+        )
+
+
+def _planned(leave_type: str, employment: Employment, terms: Terms, *, from_year: int, until: date) -> Iterator[Lot]:
     for one in plan.grants(leave_type, employment, terms, from_year=from_year, until=until):
         yield Lot(
             lot_id=one.lot_id,
@@ -193,6 +228,8 @@ def evolve(state: Account, event: AccountEvent) -> Account:  # noqa: C901, PLR09
                 event.policy_version,
             )
             return _with_lot(_reached(state, event.effective_date), event.leave_type, lot)
+        case BalanceGrantCorrected():
+            return _corrected(state, event)
         case BalanceCarriedOver():
             return _carried(_reached(state, event.effective_date), event)
         case BalanceExpired():
@@ -234,6 +271,18 @@ def _holding(state: Account, leave_type: str, holding: Holding) -> Account:
 def _with_lot(state: Account, leave_type: str, lot: Lot) -> Account:
     holding = state.holding(leave_type)
     return _holding(state, leave_type, replace(holding, lots={**holding.lots, lot.lot_id: lot}))
+
+
+def _corrected(state: Account, event: BalanceGrantCorrected) -> Account:
+    none = Lot(event.lot_id, "grant", 0, event.effective_date)
+    lot = state.holding(event.leave_type).lots.get(event.lot_id, none)
+    corrected = replace(
+        lot,
+        minutes=lot.minutes + event.minutes,
+        policy_id=event.policy_id,
+        policy_version=event.policy_version,
+    )
+    return _with_lot(state, event.leave_type, corrected)
 
 
 def _carried(state: Account, event: BalanceCarriedOver) -> Account:

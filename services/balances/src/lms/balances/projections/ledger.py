@@ -16,6 +16,7 @@ from lms.balances.events import (
     BalanceCredited,
     BalanceDebited,
     BalanceExpired,
+    BalanceGrantCorrected,
     BalanceGranted,
     BalanceReleased,
     BalanceReserved,
@@ -61,6 +62,9 @@ def lines(event: AccountEvent) -> list[tuple[str, LedgerEntry]]:  # noqa: PLR091
         case BalanceGranted():
             entry = LedgerEntry(lot_id=event.lot_id, date=event.effective_date, minutes=event.minutes)
             return [(event.kind, entry)]
+        case BalanceGrantCorrected():
+            entry = LedgerEntry(lot_id=event.lot_id, date=event.effective_date, minutes=event.minutes)
+            return [("adjustment", entry)]
         case BalanceExpired():
             return [("expiry", LedgerEntry(lot_id=event.lot_id, date=event.date, minutes=-event.minutes))]
         case BalanceDebited():
@@ -121,6 +125,7 @@ class Ledger(Projection):
     tables: ClassVar[tuple[Table, ...]] = (ledger_entries,)
     handlers: ClassVar[Mapping[type[Any], Callable[[Any, Envelope], Iterable[Write]]]] = {
         BalanceGranted: _write,
+        BalanceGrantCorrected: _write,
         BalanceCarriedOver: _write,
         BalanceExpired: _write,
         BalanceReserved: _write,

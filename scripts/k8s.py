@@ -3,7 +3,10 @@
 - `generated/scaling`: how each service's workers follow the lag of its consumers, from each `main.py`;
 - `generated/kafka`: what each service may do on Kafka, from the same;
 - `generated/rules`: the alerts of `deploy/prometheus/rules` as PrometheusRules;
-- `generated/configuration`: the databases' configuration as ConfigMaps (kustomize reads no file outside its folder).
+- `generated/configuration`: that of databases and exporters as ConfigMaps (kustomize reads no file outside its folder);
+- `generated/dashboards`: the dashboards of `deploy/grafana` as ConfigMaps that Grafana's sidecar finds;
+- `generated/alertmanager`: `deploy/alertmanager` as the Secret that an Alertmanager of the operator's reads;
+- `generated/logs`: `deploy/filebeat` and the scripts of `deploy/elasticsearch` as ConfigMaps.
 
 `python scripts/k8s.py secrets` writes, once, the secrets of the development overlay, which nobody may commit.
 """
@@ -26,12 +29,23 @@ from scripts import compose, services
 
 ROOT = Path(__file__).parents[1]
 K8S = ROOT / "k8s"
+DEPLOY = ROOT / "deploy"
 CONFIGURATION = {
     "mysql": ("mysql/my.cnf",),
     "redis": ("redis/redis.conf", "redis/sentinel.sh"),
     "kafka-metrics": ("prometheus/jmx-kafka.yml",),
+    "blackbox-exporter": ("prometheus/blackbox.yml",),
 }
 """The ConfigMaps, and the files under deploy/ that each holds."""
+LOGS = {
+    "filebeat": ("filebeat/filebeat.yml",),
+    "elasticsearch": ("elasticsearch/setup.sh", "elasticsearch/index-template.json", "elasticsearch/retention.sh"),
+}
+"""The same for what ships the logs and lets old ones go."""
+ALERTMANAGER = "lms-alertmanager"
+"""The Secret with Alertmanager's configuration: the operator takes it from no other kind of resource."""
+ALERTMANAGER_SECRETS = "lms-alertmanager-secrets"
+"""The Secret with what the receivers want: the operator mounts it in a folder of its name."""
 STREAMS = {"notifications": "notifications-streams"}
 """Services with a process for Faust, and the prefix of its topic and group."""
 LAG = 1000
@@ -156,7 +170,7 @@ def kafka_users() -> Iterator[Manifest]:
 
 def rules() -> Iterator[Manifest]:
     """Return the alerts of each file of deploy/prometheus/rules."""
-    for path in sorted((ROOT / "deploy" / "prometheus" / "rules").glob("*.yml")):
+    for path in sorted((DEPLOY / "prometheus" / "rules").glob("*.yml")):
         yield {
             "apiVersion": "monitoring.coreos.com/v1",
             "kind": "PrometheusRule",
@@ -165,28 +179,73 @@ def rules() -> Iterator[Manifest]:
         }
 
 
+# Dashboards and who is told -------------------------------------------------------------------------------------------
+
+
+def dashboards() -> dict[str, str]:
+    """Return each dashboard in a ConfigMap of its own, for one must not be larger than a megabyte."""
+    files = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
+    options = {"disableNameSuffixHash": True, "labels": {"grafana_dashboard": "1"}}
+    maps = [{"name": f"lms-dashboard-{one.stem}", "files": [one.name], "options": options} for one in files]
+    return {
+        **{f"dashboards/{one.name}": one.read_text(encoding="utf-8") for one in files},
+        # (kustomize makes a new name for new content, and the sidecar would show the old dashboard beside the new one)
+        "dashboards/kustomization.yaml": _kustomization("deploy/grafana/dashboards", configMapGenerator=maps),
+    }
+
+
+def alertmanager() -> dict[str, str]:
+    """Return Alertmanager's configuration with its files where the operator puts them.
+
+    The templates lie beside the configuration, in /etc/alertmanager/config; the receivers' secrets in
+    /etc/alertmanager/secrets, in a folder for each Secret.
+    """
+    folder = DEPLOY / "alertmanager"
+    text = (folder / "alertmanager.yml").read_text(encoding="utf-8")
+    secrets = str(Path(yaml.safe_load(text)["global"]["smtp_auth_password_file"]).parent)
+    text = text.replace(secrets, f"/etc/alertmanager/secrets/{ALERTMANAGER_SECRETS}")
+    text = text.replace("- templates/*.tmpl", "- /etc/alertmanager/config/*.tmpl")
+    templates = sorted((folder / "templates").glob("*.tmpl"))
+    made = {
+        "name": ALERTMANAGER,
+        "files": ["alertmanager.yaml", *(one.name for one in templates)],
+        "options": {"disableNameSuffixHash": True},  # the operator's resource names it, and that is not ours
+    }
+    return {
+        "alertmanager/alertmanager.yaml": _HEAD.format(source="deploy/alertmanager") + text,
+        **{f"alertmanager/{one.name}": one.read_text(encoding="utf-8") for one in templates},
+        "alertmanager/kustomization.yaml": _kustomization("deploy/alertmanager", secretGenerator=[made]),
+    }
+
+
 # Writing --------------------------------------------------------------------------------------------------------------
 
 
 def generated() -> dict[str, str]:
     """Return every generated file by its path under k8s/generated."""
-    found = {
+    return {
         **_part("scaling", "services/*/main.py", [scaling(one) for one in services.load() if one.consumers]),
         **_part("kafka", "services/*/main.py", list(kafka_users())),
         **_part("rules", "deploy/prometheus/rules", list(rules())),
+        **_maps("configuration", CONFIGURATION),
+        **_maps("logs", LOGS),
+        **dashboards(),
+        **alertmanager(),
     }
+
+
+def _maps(part: str, files_of: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """Return copies of files under deploy/, and the ConfigMaps that hold them."""
+    found: dict[str, str] = {}
     maps = []
-    for name, paths in CONFIGURATION.items():
-        files = [ROOT / "deploy" / path for path in paths if (ROOT / "deploy" / path).exists()]
-        if not files:
-            continue
-        found |= {f"configuration/{one.name}": one.read_text(encoding="utf-8") for one in files}
+    for name, paths in files_of.items():
+        files = [DEPLOY / path for path in paths]
+        found |= {f"{part}/{one.name}": one.read_text(encoding="utf-8") for one in files}
         made: Manifest = {"name": name, "files": [one.name for one in files]}
         if name == "kafka-metrics":  # Strimzi's resources name it, and kustomize follows names in its own kinds alone
             made["options"] = {"disableNameSuffixHash": True}
         maps.append(made)
-    found["configuration/kustomization.yaml"] = _kustomization("deploy", configMapGenerator=maps)
-    return found
+    return {**found, f"{part}/kustomization.yaml": _kustomization("deploy", configMapGenerator=maps)}
 
 
 def _part(name: str, source: str, manifests: list[Manifest]) -> dict[str, str]:

@@ -1,14 +1,23 @@
 """In a cluster every kind of back-up has a job and an hour, can do its work, can do nothing else, and is missed."""
 
-import subprocess
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
-import yaml
 from sqlalchemy.engine import make_url
 from tests.commands import arguments_of
-from tests.k8s.conftest import Manifest, containers, labels_of, may_speak, of, pods, refusals
+from tests.k8s.conftest import (
+    Manifest,
+    containers,
+    labels_of,
+    loaded,
+    may_speak,
+    of,
+    pods,
+    promtool,
+    refusals,
+    rules_of,
+)
 
 from lms.cli.backup_settings import Backups, BackupSettings
 from lms.cli.catalogue import KINDS
@@ -93,7 +102,7 @@ def test_where_the_database_is_managed_the_lists_alone_are_left_to_back_up(produ
 def test_production_with_a_mysql_of_ones_own_is_valid_too(tools: Path, built_with_own_mysql: Path) -> None:
     complaints, valid = refusals(tools, built_with_own_mysql)
     assert complaints == []
-    assert valid == len(list(yaml.safe_load_all(built_with_own_mysql.read_text(encoding="utf-8"))))
+    assert valid == len(loaded(built_with_own_mysql))
 
 
 def test_no_job_runs_beside_itself_waits_for_ever_or_starts_when_the_next_one_is_due(whole: list[Manifest]) -> None:
@@ -230,12 +239,6 @@ def test_it_leaves_the_cluster_for_the_bucket_alone_and_asks_the_node_who_it_is(
 # Whether they are missed ----------------------------------------------------------------------------------------------
 
 
-def _rules(manifests: list[Manifest], name: str) -> dict[str, Any]:
-    (found,) = [one for one in of(manifests, "PrometheusRule") if one["metadata"]["name"] == name]
-    spec: dict[str, Any] = found["spec"]
-    return spec
-
-
 def _series(metric: str, **values: str) -> list[dict[str, str]]:
     return [
         {"series": f'{metric}{{namespace="lms",job="kube-state-metrics",cronjob="backup-{kind}"}}', "values": value}
@@ -248,21 +251,9 @@ ONCE, AGAIN_AND_AGAIN = "0+0x400", "0+300x400"
 CREATED = _series("kube_cronjob_created", database=ONCE, log=ONCE, lists=ONCE)
 
 
-def _promtool(folder: Path, manifests: list[Manifest], series: list[dict[str, str]], cases: list[Any]) -> None:
+def _fire(folder: Path, manifests: list[Manifest], series: list[dict[str, str]], cases: list[Any]) -> None:
     """Have promtool compare which alerts fire with those that should, by the rules of production."""
-    names = ("lms-backups", "lms-safety")
-    for name in names:
-        (folder / f"{name}.yml").write_text(yaml.safe_dump(_rules(manifests, name)), encoding="utf-8")
-    test = {
-        "rule_files": [f"{name}.yml" for name in names],
-        "evaluation_interval": "5m",
-        "tests": [{"interval": "5m", "input_series": series, "alert_rule_test": cases}],
-    }
-    (folder / "test.yml").write_text(yaml.safe_dump(test), encoding="utf-8")
-    done = subprocess.run(
-        ["promtool", "test", "rules", str(folder / "test.yml")], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    promtool(folder, {name: rules_of(manifests, name) for name in ("lms-backups", "lms-safety")}, series, cases)
 
 
 def test_a_job_that_no_longer_succeeds_is_told_of_with_all_that_it_makes(
@@ -276,7 +267,7 @@ def test_a_job_that_no_longer_succeeds_is_told_of_with_all_that_it_makes(
         {"alertname": "BackupTooOld", "eval_time": "27h", "exp_alerts": [_old("database"), _old("keyring")]},
         {"alertname": "BackupMissing", "eval_time": "27h", "exp_alerts": []},
     ]
-    _promtool(tmp_path, production, succeeded + CREATED, cases)
+    _fire(tmp_path, production, succeeded + CREATED, cases)
 
 
 def test_a_job_that_never_succeeded_is_told_of_though_others_do(production: list[Manifest], tmp_path: Path) -> None:
@@ -286,7 +277,7 @@ def test_a_job_that_never_succeeded_is_told_of_though_others_do(production: list
         {"alertname": "BackupMissing", "eval_time": "27h", "exp_alerts": [_never("backup-log")]},
         {"alertname": "BackupTooOld", "eval_time": "27h", "exp_alerts": []},
     ]
-    _promtool(tmp_path, production, succeeded + CREATED, cases)
+    _fire(tmp_path, production, succeeded + CREATED, cases)
 
 
 def _old(kind: str) -> dict[str, Any]:

@@ -1,13 +1,24 @@
 """What is applied to a cluster is valid, small in its rights, and follows from the code where it can."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from scripts import k8s, services
-from tests.k8s.conftest import OVERLAYS, Manifest, containers, labels_of, may_speak, of, pods, refusals
+from tests.k8s.conftest import (
+    OVERLAYS,
+    Manifest,
+    containers,
+    labels_of,
+    loaded,
+    may_speak,
+    of,
+    pods,
+    refusals,
+    ways_out,
+)
 
 pytestmark = pytest.mark.timeout(600)  # a first run also installs kustomize, kubeconform and the schemas
 
@@ -21,7 +32,7 @@ def test_every_resource_fits_its_schema_and_none_is_passed_over(
 ) -> None:
     refused, valid = refusals(tools, built[overlay])
     assert refused == []
-    assert valid == len(list(yaml.safe_load_all(built[overlay].read_text(encoding="utf-8"))))
+    assert valid == len(loaded(built[overlay]))
 
 
 @pytest.mark.parametrize(
@@ -49,6 +60,15 @@ def test_what_follows_from_the_code_is_up_to_date() -> None:
         if path.is_file()
     }
     assert there == k8s.generated(), "run `make k8s`"
+
+
+def test_files_that_a_comment_names_are_there() -> None:
+    for path in k8s.K8S.rglob("*.yaml"):
+        if k8s.K8S / "generated" in path.parents:
+            continue
+        comments = re.findall(r"^\s*#(.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        for name in re.findall(r"(?<![\w./-])[\w-]+(?:/[\w-]+)*\.(?:yaml|yml|md|sh|py)\b", "\n".join(comments)):
+            assert any((folder / name).exists() for folder in (ROOT, k8s.K8S, path.parent)), f"{path}: {name}"
 
 
 def test_every_service_has_its_workloads(manifests: list[Manifest]) -> None:
@@ -276,6 +296,88 @@ def test_only_the_edge_is_for_the_world(production: list[Manifest]) -> None:
         if any("from" not in rule for rule in one["spec"].get("ingress", []))
     ]
     assert open_to_all == ["edge"]
+
+
+# Kafka's own pods are Strimzi's, by these labels.
+_KAFKA = {"strimzi.io/cluster": "lms", "strimzi.io/kind": "Kafka"}
+BROKER = {**_KAFKA, "strimzi.io/name": "lms-kafka", "strimzi.io/broker-role": "true"}
+CONTROLLER = {**_KAFKA, "strimzi.io/name": "lms-kafka", "strimzi.io/controller-role": "true"}
+USER_OPERATOR = {**_KAFKA, "strimzi.io/name": "lms-entity-operator"}
+REQUESTS = {"app.kubernetes.io/name": "requests", "app.kubernetes.io/component": "api", "lms/kafka": "allowed"}
+
+
+def with_strimzis(manifests: list[Manifest]) -> list[Manifest]:
+    """Add the policy that Strimzi makes of the Kafka resource, as its KafkaCluster has it: ways in, and none out."""
+    (kafka,) = of(manifests, "Kafka")
+    pods_of_kafka = {"podSelector": {"matchLabels": {**_KAFKA, "strimzi.io/name": "lms-kafka"}}}
+    operator = {"podSelector": {"matchLabels": {"strimzi.io/name": "lms-entity-operator"}}}
+    into: list[Manifest] = [
+        {"from": [pods_of_kafka], "ports": [{"port": 9090}]},
+        {"from": [pods_of_kafka, operator], "ports": [{"port": 9091}]},
+    ]
+    for listener in kafka["spec"]["kafka"]["listeners"]:
+        peers = {"from": listener["networkPolicyPeers"]} if "networkPolicyPeers" in listener else {}
+        into.append({**peers, "ports": [{"port": listener["port"]}]})
+    own = {"podSelector": pods_of_kafka["podSelector"], "ingress": into}
+    return [*manifests, {"kind": "NetworkPolicy", "metadata": {"name": "lms-network-policy-kafka"}, "spec": own}]
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "port", "may"),
+    [
+        (BROKER, CONTROLLER, 9090, True),
+        (CONTROLLER, CONTROLLER, 9090, True),
+        (CONTROLLER, BROKER, 9090, True),
+        (BROKER, BROKER, 9091, True),
+        (USER_OPERATOR, BROKER, 9091, True),
+        (USER_OPERATOR, CONTROLLER, 9090, False),
+        (REQUESTS, BROKER, 9093, True),
+        (REQUESTS, BROKER, 9091, False),
+        (REQUESTS, CONTROLLER, 9090, False),
+        (BROKER, REQUESTS, 8000, False),
+        (BROKER, {"app.kubernetes.io/name": "redis"}, 6379, False),
+        (USER_OPERATOR, {"app.kubernetes.io/name": "mysql"}, 3306, False),
+    ],
+)
+def test_kafka_speaks_with_itself_and_services_with_its_brokers(
+    manifests: list[Manifest], source: dict[str, str], target: dict[str, str], port: int, *, may: bool
+) -> None:
+    assert may_speak(with_strimzis(manifests), source, target, port) is may
+
+
+@pytest.mark.parametrize(
+    ("source", "may"), [(BROKER, True), (CONTROLLER, True), (USER_OPERATOR, True), (REQUESTS, False)]
+)
+def test_of_the_pods_kafkas_alone_may_ask_the_api_server(
+    manifests: list[Manifest], source: dict[str, str], *, may: bool
+) -> None:
+    ports = {
+        one["port"]
+        for rule in ways_out(manifests, source)
+        for one in rule["ports"]
+        if {"cidr": "10.0.0.0/8"} in [peer.get("ipBlock") for peer in rule["to"]]
+    }
+    assert ports == ({443, 6443} if may else set())
+
+
+def test_kafkas_containers_are_as_the_namespace_demands(manifests: list[Manifest]) -> None:
+    (kafka,) = of(manifests, "Kafka")
+    made = {
+        **kafka["spec"]["kafka"]["template"],
+        **kafka["spec"]["entityOperator"]["template"],
+    }
+    wanted = {"kafkaContainer", "userOperatorContainer"}
+    if "rack" in kafka["spec"]["kafka"]:
+        wanted.add("initContainer")
+    assert {name for name in made if name.endswith("Container")} == wanted
+    for name in wanted:
+        # What the standard `restricted` asks for, and Strimzi does not write by itself.
+        assert made[name]["securityContext"] == {
+            "runAsNonRoot": True,
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        }
 
 
 # Durability -----------------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* /usr/sbin/mysqld \
     && groupadd --gid 10001 lms \
     && useradd --uid 10001 --gid lms --no-create-home --shell /usr/sbin/nologin lms \
-    && install -d -o lms -g lms /data /metrics
+    && install -d -o lms -g lms /data /metrics /lists/directory /lists/audit
 COPY --from=build /app /app
 WORKDIR /app
 ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 LMS_HOME=/tmp/lms

@@ -1,4 +1,7 @@
-"""Tests of docker-compose.yml run where a Docker engine answers and the images can be had."""
+"""What runs docker-compose.yml does so where a Docker engine answers and the images can be had.
+
+What only reads it (`reading.py`, `test_configuration.py`) needs neither.
+"""
 
 import json
 import os
@@ -17,13 +20,6 @@ from lms.cli.home import Home, any_free_port
 
 ROOT = Path(__file__).parents[2]
 PROJECT = "lms-test"
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _docker() -> None:
-    reason = containers.why_not()
-    if reason is not None:
-        pytest.skip(f"containers: not tried: {reason}")
 
 
 class Compose:
@@ -89,6 +85,9 @@ class Compose:
 
 @pytest.fixture(scope="session")
 def core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compose]:
+    reason = containers.why_not()
+    if reason is not None:
+        pytest.skip(f"containers: not tried: {reason}")
     found = Compose(tmp_path_factory.mktemp("compose"))
     try:
         found("up", "--build", "--detach", "--wait")

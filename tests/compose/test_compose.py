@@ -23,7 +23,12 @@ def test_the_core_comes_up_healthy_and_a_request_lives_its_life_and_is_told_by_m
 
 
 def test_no_service_runs_as_root_may_write_outside_its_data_or_restarted(core: Compose) -> None:
-    services = [one for one in core.containers() if one["Image"].startswith("lms-") and one["State"] == "running"]
+    others = {"lms-kafka"}  # Kafka's own image, and a jar
+    services = [
+        one
+        for one in core.containers()
+        if one["Image"].startswith("lms-") and one["Image"] not in others and one["State"] == "running"
+    ]
     assert services
     for one in services:
         told = subprocess.run(
@@ -43,6 +48,16 @@ def test_the_same_data_is_there_when_it_starts_again(core: Compose) -> None:
     core("up", "--detach", "--wait")
     with core.company() as company:
         assert company.do("GET", f"/employees/{anna.id}")["id"] == anna.id
+
+
+def test_the_broker_tells_prometheus_of_itself_and_its_tools_run_beside_it(core: Compose) -> None:
+    told = core("exec", "-T", "gateway", "python", "-c", _FETCH)
+    assert "kafka_controller_offlinepartitionscount 0.0" in told
+    topics = core("exec", "-T", "kafka", "/opt/kafka/bin/kafka-topics.sh", "--bootstrap-server=kafka:9092", "--list")
+    assert "leave.requests.v1" in topics.split()
+
+
+_FETCH = "import urllib.request; print(urllib.request.urlopen('http://kafka:9404/metrics').read().decode())"
 
 
 def test_mysql_runs_with_every_line_of_my_cnf(core: Compose) -> None:

@@ -20,7 +20,7 @@ FROM_SCRAPING = {"job", "instance", "service", "system", "component"}
 
 FOREIGN = (
     "up", "scrape_", "process_", "python_", "prometheus_", "alertmanager_", "ALERTS", "mysql_", "redis_", "kafka_",
-    "jvm_", "node_", "probe_", "backup_",
+    "jvm_", "node_", "probe_", "backup_", "kube_",
 )  # fmt: skip
 """What others tell; `backup_` stands under `files` in the registry."""
 

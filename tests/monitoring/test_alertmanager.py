@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.compose.reading import mounts, services
 from tests.monitoring.registry import DEPLOY
 from tests.monitoring.rules import ALERTS
 
@@ -38,6 +39,9 @@ def test_the_configuration_is_valid() -> None:
         ("ErrorBudgetBurnSlow", "tickets"),
         ("ConsumerLagging", "warning-alerts"),
         ("CertificateExpiry", "warning-alerts"),
+        ("CertificateUnmeasured", "warning-alerts"),
+        ("BackupTooOld", "critical-alerts"),
+        ("BackupMissing", "critical-alerts"),
     ],
 )
 def test_an_alert_goes_to(alert: str, receiver: str) -> None:
@@ -57,6 +61,22 @@ def test_no_secret_stands_in_the_file() -> None:
     text = FILE.read_text(encoding="utf-8")
     for direct in ("api_url:", "routing_key:", "service_key:", "smtp_auth_password:", "hooks.slack.com"):
         assert direct not in text
+
+
+def files_named_in(node: Any) -> set[Path]:
+    """Return the files that a part of the configuration names for its secrets."""
+    if isinstance(node, dict):
+        own = {Path(value) for key, value in node.items() if key.endswith("_file")}
+        return own.union(*map(files_named_in, node.values()))
+    return set().union(*map(files_named_in, node)) if isinstance(node, list) else set()
+
+
+def test_secrets_lie_where_compose_mounts_them() -> None:
+    alertmanager = services(ALERTMANAGER_SECRETS="/srv/secrets")["alertmanager"]
+    mounted = {str(one.target): one.source for one in mounts(alertmanager)}
+    secrets = files_named_in(CONFIGURATION)
+    assert {one.name for one in secrets} == {"smtp_password", "slack_url", "pagerduty_key", "pagerduty_heartbeat_key"}
+    assert {mounted[str(one.parent)] for one in secrets} == {"/srv/secrets"}
 
 
 def test_what_is_inhibited_exists() -> None:

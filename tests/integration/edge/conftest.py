@@ -29,10 +29,10 @@ PAGE = "<!doctype html><title>LMS</title><script type=module src=/assets/app-1a2
 SCRIPT = "export const rows = [" + ",".join(str(number) for number in range(2000)) + "];"
 
 
-def certificate(path: Path, days: int = 30) -> None:
+def certificate(path: Path, domain: str, days: int = 30) -> None:
     """Write a self-signed certificate of the domain, and its key beside it."""
     authority = x509.BasicConstraints(ca=True, path_length=None)
-    key, made = self_signed(DOMAIN, x509.DNSName(DOMAIN), days, authority)
+    key, made = self_signed(domain, x509.DNSName(domain), days, authority)
     path.with_name("privkey.pem").write_bytes(key)
     path.write_bytes(made)
 
@@ -52,10 +52,11 @@ class Edge:
         (self.folder / "web" / "assets" / "app-1a2b3c4d.js").write_text(SCRIPT, "utf-8")
         (self.folder / "acme" / ".well-known" / "acme-challenge").mkdir(parents=True)
         (self.folder / "tls").mkdir()
-        certificate(self.certificate)
+        self.domain = settings.get("LMS_DOMAIN", DOMAIN)
+        certificate(self.certificate, self.domain)
         self.environment = {
             "PATH": f"{os.environ['PATH']}:/usr/sbin",
-            "LMS_DOMAIN": DOMAIN,
+            "LMS_DOMAIN": self.domain,
             "LMS_EDGE_CONFIG": str(self.folder / "config"),
             "LMS_EDGE_RUN": str(self.folder / "run"),
             "LMS_EDGE_WEB": str(self.folder / "web"),
@@ -135,7 +136,7 @@ class Edge:
 
     def replace_certificate(self) -> None:
         """Put another certificate in the place of the first, as a renewal does."""
-        certificate(self.certificate, days=60)
+        certificate(self.certificate, self.domain, days=60)
         self._hand_over()
 
     def client(self, *, minimum: ssl.TLSVersion | None = None, maximum: ssl.TLSVersion | None = None) -> "Client":
@@ -165,6 +166,7 @@ class Upstream:
 
     def __init__(self, name: str) -> None:
         self.name, self.port, self.seen = name, any_free_port(), 0
+        self.ready = True
         self.more = asyncio.Event()
         self._runner: web.AppRunner | None = None
 
@@ -173,6 +175,7 @@ class Upstream:
         app = web.Application(client_max_size=64 * 1024 * 1024)
         app.router.add_get("/api/v1/events", self._events)
         app.router.add_get("/api/v1/large", self._large)
+        app.router.add_get("/readyz", self._readyz, allow_head=False)
         app.router.add_route("*", "/{path:.*}", self._tell)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -190,6 +193,13 @@ class Upstream:
         body = await request.read()
         told = {"by": self.name, "path": request.path_qs, "headers": dict(request.headers), "bytes": len(body)}
         return web.json_response(told, headers={"Strict-Transport-Security": "max-age=1"})
+
+    async def _readyz(self, request: web.Request) -> web.Response:
+        self.seen += 1
+        headers = {"Strict-Transport-Security": "max-age=1", "X-Content-Type-Options": "nosniff"}
+        if self.ready:
+            return web.Response(text="ready\n", headers=headers)
+        return web.Response(text=f"not ready: {request.host} has lost its database\n", status=503, headers=headers)
 
     async def _large(self, _: web.Request) -> web.Response:
         return web.json_response({"items": ["the same words again and again"] * 1000})
@@ -244,6 +254,13 @@ async def narrow() -> AsyncIterator[Edge]:
         "LMS_EDGE_SIGN_INS_PER_MINUTE": "2",
     }
     async with running(**limits, LMS_EDGE_TRUSTED_PROXIES="127.0.0.0/8") as (found, _):
+        yield found
+
+
+@pytest.fixture(scope="module")
+async def balanced() -> AsyncIterator[Edge]:
+    """An edge behind a balancer that ends TLS, and connects by TLS without naming anybody."""
+    async with running(LMS_EDGE_BEHIND_BALANCER="true") as (found, _):
         yield found
 
 

@@ -1,11 +1,14 @@
-"""The CloudFormation templates are valid, and say what the guide says of AWS."""
+"""The CloudFormation templates are valid, say what the guide says of AWS, and bring people to the cluster's edge."""
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from tests.k8s import conftest as cluster
+from tests.k8s.conftest import Manifest
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = ROOT / "deploy" / "aws"
@@ -125,7 +128,7 @@ def test_kafka_has_three_brokers_that_two_must_acknowledge_and_asks_everybody_wh
 
 def test_buckets_are_private_encrypted_and_let_old_things_go() -> None:
     buckets = of("data", "AWS::S3::Bucket")
-    assert set(buckets) == {"Backups", "Attachments"}
+    assert set(buckets) == {"Backups"}, "LMS keeps no uploads"
     for one in buckets.values():
         assert set(one["PublicAccessBlockConfiguration"].values()) == {True}
         assert one["BucketEncryption"]["ServerSideEncryptionConfiguration"]
@@ -148,15 +151,20 @@ def test_back_ups_may_delete_what_is_over_and_nobody_else_does_or_before_the_loc
     assert identity["ServiceAccount"] == "backup", "k8s/base/backups/account.yaml"
 
 
+def _only_looks(statement: dict[str, Any]) -> bool:
+    """Say whether a statement allows to look alone, which many of AWS's calls can limit to nothing smaller."""
+    return all(":Describe" in one for one in statement["Action"])
+
+
 def test_no_role_may_do_everything_and_what_is_kept_survives_the_stack() -> None:
     for name in ("network", "data", "cluster", "edge"):
         for key, role in of(name, "AWS::IAM::Role").items():
             for policy in role.get("Policies", []):
                 for statement in policy["PolicyDocument"]["Statement"]:
-                    assert statement["Resource"] != "*", key
                     assert "*" not in str(statement["Action"]), key
+                    assert _only_looks(statement) or statement["Resource"] != "*", key
     kept = resources("data")
-    for key in ("Key", "Kafka", "Files", "Backups", "Attachments"):
+    for key in ("Key", "Kafka", "Files", "Backups"):
         assert kept[key]["DeletionPolicy"] == "Retain", key
     assert kept["Database"]["DeletionPolicy"] == "Snapshot"
 
@@ -170,3 +178,117 @@ def test_people_come_by_tls_and_only_files_named_by_their_content_are_cached() -
     assert distribution["ViewerCertificate"]["MinimumProtocolVersion"] == "TLSv1.2_2021"
     redirect = of("edge", "AWS::ElasticLoadBalancingV2::Listener")["Http"]["DefaultActions"][0]
     assert redirect["RedirectConfig"]["StatusCode"] == "HTTP_301"
+
+
+# The way from the balancer to the edge --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def on_aws(tools: Path) -> list[Manifest]:
+    """All resources of production with what AWS's load balancer needs, as kustomize builds them."""
+    done = subprocess.run(
+        [str(tools / "bin" / "kustomize"), "build", str(TEMPLATES / "overlay")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def named(manifests: list[Manifest], kind: str, name: str) -> Manifest:
+    """Return the one resource of a kind with this name, behind which kustomize may write a hash."""
+    (found,) = [
+        one
+        for one in cluster.of(manifests, kind)
+        if re.fullmatch(rf"{name}(-[a-z0-9]{{10}})?", one["metadata"]["name"])
+    ]
+    return found
+
+
+def test_the_copies_of_the_edge_are_the_balancers_targets(on_aws: list[Manifest]) -> None:
+    (binding,) = cluster.of(on_aws, "TargetGroupBinding")
+    (group,) = of("edge", "AWS::ElasticLoadBalancingV2::TargetGroup").values()
+    # What the definition knows (v1beta1); anything else the cluster would refuse.
+    assert binding["apiVersion"] == "elbv2.k8s.aws/v1beta1"
+    assert set(binding["spec"]) == {"serviceRef", "targetGroupARN", "targetType"}
+    assert binding["spec"]["targetType"] == group["TargetType"] == "ip"
+    assert re.fullmatch(
+        r"arn:aws:elasticloadbalancing:[a-z0-9-]+:\d{12}:targetgroup/lms/[0-9a-f]{16}",
+        binding["spec"]["targetGroupARN"],
+    )
+    outputs = yaml.load((TEMPLATES / "edge.yaml").read_text("utf-8"), _Loader)["Outputs"]  # noqa: S506  # a safe loader
+    assert outputs["TargetGroupArn"] == {"Value": {"Ref": "Edge"}}
+
+    service = named(on_aws, "Service", binding["spec"]["serviceRef"]["name"])
+    (port,) = [one for one in service["spec"]["ports"] if one["name"] == binding["spec"]["serviceRef"]["port"]]
+    pod = named(on_aws, "Deployment", "edge")["spec"]["template"]
+    assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    (listens,) = [
+        one["containerPort"]
+        for container in pod["spec"]["containers"]
+        for one in container["ports"]
+        if one["name"] == port["targetPort"]
+    ]
+    assert (group["Protocol"], group["Port"]) == ("HTTPS", listens)
+
+
+def test_the_balancer_is_the_only_way_in(on_aws: list[Manifest]) -> None:
+    assert [
+        one["metadata"]["name"] for one in cluster.of(on_aws, "Service") if one["spec"].get("type") == "LoadBalancer"
+    ] == []
+    assert "externalTrafficPolicy" not in named(on_aws, "Service", "edge")["spec"], "of a LoadBalancer alone"
+
+
+def test_the_edge_answers_a_balancer_that_says_no_name_and_counts_the_people_behind_it(on_aws: list[Manifest]) -> None:
+    configuration = named(on_aws, "ConfigMap", "edge")["data"]
+    assert configuration["LMS_EDGE_BEHIND_BALANCER"] == "true"
+    public = [one["CidrBlock"] for name, one in of("network", "AWS::EC2::Subnet").items() if name.startswith("Public")]
+    assert configuration["LMS_EDGE_TRUSTED_PROXIES"].split(",")[:3] == public
+    script = (ROOT / "deploy/nginx/edge").read_text("utf-8")
+    for variable in configuration:
+        assert f"${{{variable}:" in script, f"{variable} is nothing that the edge reads"
+
+
+def test_a_mail_server_that_is_away_takes_no_copy_out() -> None:
+    (group,) = of("edge", "AWS::ElasticLoadBalancingV2::TargetGroup").values()
+    assert group["HealthCheckProtocol"] == "HTTPS"
+    assert group["HealthCheckPath"] == "/readyz", "/health is 503 without the mail server"
+    assert group["Matcher"] == {"HttpCode": "200"}
+    nginx = ROOT / "deploy" / "nginx"
+    assert "location = /readyz {" in (nginx / "readyz.conf").read_text("utf-8")
+    servers = [one for one in (nginx / "nginx.conf").read_text("utf-8").split("server {") if "${HTTPS_LISTEN}" in one]
+    assert len(servers) == 2, "of our name, and of any other: a balancer's probe names an address"
+    assert all("readyz.conf;" in one for one in servers)
+
+
+def test_a_copy_that_is_replaced_goes_when_the_balancer_knows(on_aws: list[Manifest]) -> None:
+    labels = named(on_aws, "Namespace", "lms")["metadata"]["labels"]
+    assert labels["elbv2.k8s.aws/pod-readiness-gate-inject"] == "enabled"
+    assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    pod = named(on_aws, "Deployment", "edge")["spec"]["template"]["spec"]
+    (nginx,) = pod["containers"]
+    (group,) = of("edge", "AWS::ElasticLoadBalancingV2::TargetGroup").values()
+    waits = nginx["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert waits >= 2 * group["HealthCheckIntervalSeconds"]
+    assert pod["terminationGracePeriodSeconds"] > waits + 10, "nginx lets requests finish for ten seconds"
+
+
+def test_the_controller_may_enter_targets_into_this_group_and_change_nothing_else() -> None:
+    (policy,) = of("edge", "AWS::IAM::Role")["ControllerRole"]["Policies"]
+    changes = [
+        (one["Action"], one["Resource"]) for one in policy["PolicyDocument"]["Statement"] if not _only_looks(one)
+    ]
+    assert changes == [
+        (["elasticloadbalancing:RegisterTargets", "elasticloadbalancing:DeregisterTargets"], {"Ref": "Edge"})
+    ]
+    (identity,) = of("edge", "AWS::EKS::PodIdentityAssociation").values()
+    assert (identity["Namespace"], identity["ServiceAccount"]) == ("kube-system", "aws-load-balancer-controller")
+    deployment = (ROOT / "docs/deployment.md").read_text("utf-8")
+    assert "AWS Load Balancer Controller" in deployment, "it is among what a cluster needs"
+    assert "kubectl apply -k deploy/aws/overlay" in deployment
+
+
+@pytest.mark.timeout(600)
+def test_what_is_applied_on_aws_fits_its_schemas(tools: Path, on_aws: list[Manifest], tmp_path: Path) -> None:
+    others = [one for one in on_aws if one["kind"] != "TargetGroupBinding"]  # its fields are looked at above
+    (tmp_path / "aws.yaml").write_text(yaml.safe_dump_all(others), encoding="utf-8")
+    assert cluster.refusals(tools, tmp_path / "aws.yaml") == ([], len(others))

@@ -68,7 +68,10 @@ def test_redis_is_highly_available_and_evicts_as_redis_conf_says() -> None:
     assert f"maxmemory-policy {policy}\n" in (ROOT / "deploy/redis/redis.conf").read_text("utf-8")
 
 
-def test_buckets_are_private_and_back_ups_stay_for_30_days() -> None:
-    buckets = _of("StorageBucket")
-    assert {one["publicAccessPrevention"] for one in buckets} == {"enforced"}
-    assert [one["retentionPolicy"]["retentionPeriod"] for one in buckets if "retentionPolicy" in one] == [30 * 86400]
+def test_the_only_bucket_is_the_back_ups_which_lets_lms_delete_what_is_over_and_takes_nothing_by_its_age() -> None:
+    (bucket,) = _of("StorageBucket")  # LMS keeps no uploads
+    assert bucket["publicAccessPrevention"] == "enforced"
+    assert bucket["versioning"] == {"enabled": True}, "what is deleted is hidden"
+    assert "retentionPolicy" not in bucket, "it would refuse the deletion"
+    deletes = [one["condition"] for one in bucket["lifecycleRule"] if one["action"]["type"] == "Delete"]
+    assert deletes == [{"daysSinceNoncurrentTime": 30}], "the newest back-up of a kind stays, however old it is"

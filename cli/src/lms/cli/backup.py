@@ -50,7 +50,8 @@ class Made:
 def back_up(backups: Backups, kinds: Sequence[Kind]) -> list[Made]:
     """Make back-ups of these kinds, try them, and delete those that are over.
 
-    What was made before a failure stays. Raises BackupFailed, TrialFailed, and what server, storage and keys raise.
+    What was made before a failure stays, and is told of also when what is over cannot be deleted. Raises BackupFailed,
+    TrialFailed, and what server, storage and keys raise.
     """
     if backups.trial:
         backups.opened()
@@ -59,8 +60,8 @@ def back_up(backups: Backups, kinds: Sequence[Kind]) -> list[Made]:
     for kind in kinds:
         with _alone(backups.server, kind):
             made += _MAKERS[kind](backups)
+        tell_metrics(backups.settings, made)  # it is there, whatever becomes of those that are over
         _retain(backups, kind)
-        tell_metrics(backups.settings, made)
     return made
 
 

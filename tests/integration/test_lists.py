@@ -164,7 +164,7 @@ async def test_people_are_read_in_the_order_of_their_names(
 
 
 def case_rows(status_of: Callable[[int], approver_inbox.Status]) -> Rows:
-    """Return everybody's cases, of which ten people's each are put before one manager."""
+    """Return everybody's cases, of which a hundred people's each are put before one manager."""
     return {
         approver_inbox.cases: [
             {
@@ -186,18 +186,19 @@ def case_rows(status_of: Callable[[int], approver_inbox.Status]) -> Rows:
 
 async def test_the_open_cases_of_somebody_are_read_by_their_indexes(filled: Callable[..., Any]) -> None:
     async with filled(APPROVALS, case_rows(lambda _: "pending")) as connection:
-        read = await rows_read(connection, lambda: approver_inbox.open_cases(connection, {PEOPLE[7], "m042"}))
-    assert read < FEW
+        read = await rows_read(connection, lambda: approver_inbox.open_cases(connection, {PEOPLE[7], "m012"}))
+    assert read < 8 * 100 * EACH, "the manager's own, and not those of all thirty"
 
 
 @pytest.mark.parametrize("statuses", [None, {"pending"}, {"pending", "approved"}])
 async def test_the_inbox_of_a_stand_in_is_read_by_the_indexes(filled: Callable[..., Any], statuses: Any) -> None:
-    viewer = approver_inbox.Viewer("m007", in_hr=False, stands_in_for=frozenset({"m042"}))
+    viewer = approver_inbox.Viewer("m007", in_hr=False, stands_in_for=frozenset({"m012"}))
+    theirs = 2 * 100 * EACH  # each manager has a hundred people; all thirty have fifteen times as many
     async with filled(APPROVALS, case_rows(lambda turn: "approved" if turn else "pending")) as connection:
         read = await rows_read(
             connection, lambda: approver_inbox.inbox(connection, viewer, statuses=statuses, limit=LIMIT)
         )
-    assert read < FEW
+    assert read < 6 * theirs
 
 
 @pytest.mark.parametrize("after", [None, ("2026-01-02T00:40:00.000000Z", 9_600)])

@@ -1,8 +1,10 @@
 """Who sees whose leave, and what of it."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from tests.integration.requests.conftest import leave_type
 
 pytestmark = pytest.mark.servers
 
@@ -128,6 +130,77 @@ async def test_colleagues_see_absence_and_no_more(requests: Any) -> None:
     assert len((await requests.get("calendar", "hanna", "hr", **period)).json()["items"]) == 1
     await requests.post(f"leave-requests/{request['id']}/cancel", anna)
     assert (await requests.get("calendar", boss, **period)).json()["items"] == []
+
+
+async def test_the_calendar_and_previews_of_colleagues_leave_out_who_is_at_work(requests: Any) -> None:
+    anna, ben = await requests.hire(), await requests.hire()
+    request = await requests.confirmed(anna, "2026-06-01", "2026-06-05")
+    await requests.post(f"leave-requests/{request['id']}/cancel", anna, dates=["2026-06-03"])
+    await requests.reserved(request, 2)
+    await requests.approved(request, 2, by=None)
+
+    async def seen(first: str, last: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        calendar = await requests.get("calendar", ben, **{"from": first, "to": last})
+        preview = await requests.post(
+            "leave-requests/preview", ben, leave_type="annual", start_date=first, end_date=last
+        )
+        return calendar.json()["items"], preview.json()["team_overlap"]
+
+    assert await seen("2026-06-03", "2026-06-03") == ([], [])
+    for (one,) in await seen("2026-06-02", "2026-06-30"):
+        assert (one["employee_id"], one["start_date"], one["end_date"]) == (anna, "2026-06-01", "2026-06-05")
+        assert one["days"] == ["2026-06-01", "2026-06-02", "2026-06-04", "2026-06-05"]
+
+
+async def test_an_absence_of_an_hour_is_seen_as_an_hour(requests: Any) -> None:
+    anna, ben = await requests.hire(), await requests.hire()
+    await requests.ask(anna, "2026-06-01", leave_type="errand", from_time="09:00", to_time="10:00")
+    (seen,) = (await requests.get("calendar", ben, **{"from": "2026-06-01", "to": "2026-06-01"})).json()["items"]
+    assert (seen["from_time"], seen["to_time"], seen["leave_type"]) == ("09:00:00", "10:00:00", "absent")
+
+
+async def test_a_preview_of_an_amendment_costs_what_the_amendment_will(requests: Any) -> None:
+    anna = await requests.hire()
+    request = await requests.confirmed(anna, "2026-06-01", "2026-06-05")
+    path = f"leave-requests/{request['id']}"
+    await requests.post(f"{path}/cancel", anna, dates=["2026-06-03"])
+    await requests.reserved(request, 2)
+    await requests.approved(request, 2, by=None)
+    await requests.ask(anna, "2026-06-03")
+    body = {"leave_type": "annual", "start_date": "2026-06-01", "end_date": "2026-06-04", "request_id": request["id"]}
+    preview = (await requests.post("leave-requests/preview", anna, **body)).json()
+    assert (preview["violations"], preview["amount"]["days"]) == ([], "3.00")
+    amended = await requests.post(f"{path}/amend", anna, end_date="2026-06-04")
+    assert amended.status_code == 200, amended.text
+    assert [one["date"] for one in amended.json()["open"]["days"]] == ["2026-06-01", "2026-06-02", "2026-06-04"]
+
+
+async def test_a_preview_of_hours_costs_what_other_hours_leave_of_the_half(requests: Any) -> None:
+    anna = await requests.hire()
+    await requests.ask(anna, "2026-06-01", leave_type="errand", from_time="13:00", to_time="16:00")
+
+    async def previewed(begin: str, end: str) -> tuple[int, list[str]]:
+        body = {"leave_type": "errand", "start_date": "2026-06-01", "end_date": "2026-06-01"}
+        found = await requests.post("leave-requests/preview", anna, **body, from_time=begin, to_time=end)
+        return found.json()["amount"]["minutes"], [one["code"] for one in found.json()["violations"]]
+
+    assert await previewed("16:00", "20:00") == (60, [])
+    await requests.ask(anna, "2026-06-01", leave_type="errand", from_time="16:00", to_time="17:00")
+    assert await previewed("17:00", "20:00") == (0, ["nothing-to-charge"])
+
+
+async def test_a_preview_of_more_of_a_booked_day_names_the_notice_that_it_lacks(requests: Any) -> None:
+    noticed = leave_type("planned", "half-day", ("hr",), needs_approval=True).model_copy(update={"min_notice_days": 14})
+    await requests.tell("leave-type-planned", noticed)
+    anna = await requests.hire()
+    half = {"leave_type": "planned", "start_part": "morning", "end_part": "morning"}
+    request = await requests.confirmed(anna, "2026-06-01", **half)
+    requests.clock._instant = datetime(2026, 5, 31, 9, 0, tzinfo=UTC)
+    body = {"leave_type": "planned", "start_date": "2026-06-01", "end_date": "2026-06-01", "request_id": request["id"]}
+    preview = (await requests.post("leave-requests/preview", anna, **body)).json()
+    assert [one["code"] for one in preview["violations"]] == ["notice"]
+    refused = await requests.post(f"leave-requests/{request['id']}/amend", anna, start_part="full", end_part="full")
+    assert (refused.status_code, refused.json()["code"]) == (422, "notice")
 
 
 async def test_a_preview_shows_days_years_violations_and_the_team_and_changes_nothing(requests: Any) -> None:

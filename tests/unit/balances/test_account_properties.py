@@ -268,6 +268,7 @@ def test_the_newest_year_is_granted_as_to_somebody_whose_account_is_opened_now(l
     ada = live(life)
     ada.today = date(max(ada.today, ada.state.through or ada.today).year, 12, 31)
     ada.do(RecordDue(**ada.common))
+    assert ada.state.employment is not None
     opened = LEAVE_ACCOUNT.decide(NoteEmployment(**ada.common, employment=ada.state.employment), LEAVE_ACCOUNT.initial)
     newest = max((one.effective_date.year for one in _granted(ada.state)), default=START.year)
     assert _minutes_from(newest, ada.state) == _minutes_from(newest, LEAVE_ACCOUNT.fold(opened))

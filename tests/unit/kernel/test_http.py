@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends
 from prometheus_client import REGISTRY
 from pydantic import SecretStr
 from redis.asyncio import Redis
+from sqlalchemy import VARCHAR
 from starlette.responses import Response
 
 from lms.audit.store import records
@@ -315,7 +316,9 @@ async def test_failures_of_every_route_read_0_until_there_is_one_and_odd_methods
 
 def test_every_request_id_that_is_taken_over_fits_into_the_audit_log() -> None:
     """It becomes the correlation id of facts; one that does not fit would keep them out of the log."""
-    longest = records.c.correlation_id.type.length
+    column = records.c.correlation_id.type
+    assert isinstance(column, VARCHAR)
+    longest = column.length
     assert longest is not None
     given = [(b"x-request-id", b"x" * length) for length in (longest, longest + 1)]
     kept = [_identity({"type": "http", "headers": [header]})[0] for header in given]

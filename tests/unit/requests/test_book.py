@@ -20,7 +20,8 @@ from lms.requests.decider.book import (
     RecordReservation,
     RequestLeave,
 )
-from lms.requests.decider.rules import Facts
+from lms.requests.decider.chargeable import Schedule, Work
+from lms.requests.decider.rules import Facts, PolicyVersion
 from lms.requests.decider.states import Book
 from lms.requests.events import (
     BookEvent,
@@ -37,6 +38,7 @@ from lms.requests.events import (
 MONDAY = date(2026, 6, 1)
 TUESDAY = date(2026, 6, 2)
 WEDNESDAY = date(2026, 6, 3)
+THURSDAY = date(2026, 6, 4)
 FRIDAY = date(2026, 6, 5)
 BEFORE = date(2026, 1, 5)
 SECRET = Sealed(sealed="c2VhbGVk", subject="anna", key="1")
@@ -90,6 +92,13 @@ def confirmed(pending: BookGiven) -> BookGiven:
 
 def request(book: BookGiven) -> Any:
     return book.state.requests["r1"]
+
+
+def charged(events: list[BookEvent]) -> list[tuple[int, int]]:
+    """The day of the month and the minutes of each charged day of a revision."""
+    (event,) = events
+    assert isinstance(event, LeaveRequested | LeaveAmended)
+    return [(day.date.day, day.entitlement_minutes) for day in event.days]
 
 
 def only(events: list[BookEvent], kind: type[Any]) -> Any:
@@ -163,8 +172,6 @@ def test_a_morning_and_an_afternoon_are_two_requests_and_one_day(ask: Ask) -> No
 
 
 def test_the_afternoon_of_a_half_working_day_cannot_be_added(ask: Ask) -> None:
-    from lms.requests.decider.chargeable import Schedule, Work  # noqa: PLC0415
-
     half = Work(((date(2016, 1, 1), Schedule(date(2024, 1, 1), (((240, 0),) * 7,))),))
     book = given(BOOK).after(ask(date(2026, 12, 31), work=half))
     book.refuses(
@@ -381,12 +388,221 @@ def test_what_is_over_cannot_be_changed(pending: BookGiven, amend: Amend) -> Non
     given(BOOK).refuses(cancel(), errors.NoSuchRequest)
 
 
+def closed_on(*days: date) -> Work:
+    """Full-time work with holidays."""
+    full_time = Schedule(date(2024, 1, 1), (((240, 240),) * 5 + ((0, 0),) * 2,))
+    return Work(((date(2016, 1, 1), full_time),), ((date(2016, 1, 1), dict.fromkeys(days, "full")),))
+
+
+@pytest.fixture
+def without_wednesday(confirmed: BookGiven) -> BookGiven:
+    return confirmed.after(cancel_days(WEDNESDAY), reserved(2), approved(2))
+
+
+def test_a_cancelled_day_stays_cancelled_when_the_dates_are_amended(without_wednesday: BookGiven, amend: Amend) -> None:
+    assert charged(without_wednesday.when(amend(end_date=THURSDAY))) == [(1, 480), (2, 480), (4, 480)]
+    assert charged(without_wednesday.when(amend(end_date=date(2026, 6, 8), end_part="morning"))) == [
+        (1, 480), (2, 480), (4, 480), (5, 480), (8, 240),
+    ]  # fmt: skip
+
+
+def test_a_cancelled_day_stays_cancelled_through_every_later_revision(
+    without_wednesday: BookGiven, amend: Amend
+) -> None:
+    book = without_wednesday.after(amend(reason=SECRET), amend(end_part="morning"), cancel_days(THURSDAY))
+    assert charged(book.when(amend(end_part="full"))) == [(1, 480), (2, 480), (5, 480)]
+
+
+def test_a_day_whose_cancellation_still_waits_is_left_out_of_an_amendment_too(
+    confirmed: BookGiven, amend: Amend
+) -> None:
+    waiting = confirmed.after(cancel_days(WEDNESDAY, today=WEDNESDAY), reserved(2))
+    assert charged(waiting.when(amend(end_date=THURSDAY))) == [(1, 480), (2, 480), (4, 480)]
+    kept = waiting.after(rejected(2))
+    assert charged(kept.when(amend(end_date=THURSDAY))) == [(1, 480), (2, 480), (3, 480), (4, 480)]
+
+
+def test_a_cancelled_day_that_was_booked_as_something_else_does_not_stop_an_amendment(
+    without_wednesday: BookGiven, amend: Amend, ask: Ask
+) -> None:
+    book = without_wednesday.after(ask(WEDNESDAY, name="r2"))
+    assert charged(book.when(amend(end_date=THURSDAY))) == [(1, 480), (2, 480), (4, 480)]
+    book.refuses(amend(end_date=WEDNESDAY), errors.Overlapping)
+
+
+def test_an_amendment_that_starts_or_ends_on_a_cancelled_day_asks_for_it_again(
+    without_wednesday: BookGiven, amend: Amend
+) -> None:
+    assert charged(without_wednesday.when(amend(end_date=WEDNESDAY))) == [(1, 480), (2, 480), (3, 480)]
+    book = without_wednesday.after(amend(start_date=WEDNESDAY))
+    assert charged(book.when(amend(start_date=MONDAY)))[2] == (3, 480)
+
+
+def test_days_cancelled_at_either_end_only_make_the_leave_shorter(confirmed: BookGiven, amend: Amend) -> None:
+    book = confirmed.after(cancel_days(MONDAY, THURSDAY, FRIDAY), reserved(2), approved(2))
+    assert charged(book.when(amend(start_date=MONDAY, end_date=FRIDAY))) == [(day, 480) for day in range(1, 6)]
+
+
+def test_a_day_that_was_a_holiday_is_charged_by_an_amendment_once_it_is_none(ask: Ask, amend: Amend) -> None:
+    book = given(BOOK).after(ask(MONDAY, FRIDAY, work=closed_on(TUESDAY)), reserved(), approved())
+    book = book.after(cancel_days(WEDNESDAY), reserved(2), approved(2))
+    assert charged(book.when(amend(end_date=THURSDAY))) == [(1, 480), (2, 480), (4, 480)]
+    still = {"work": closed_on(TUESDAY)}
+    assert charged(book.when(amend(end_date=THURSDAY, facts=still))) == [(1, 480), (4, 480)]
+
+
+def test_a_cancellation_of_before_cancelled_dates_were_recorded_reads_as_it_did(confirmed: BookGiven) -> None:
+    event = only(confirmed.when(cancel_days(WEDNESDAY)), LeaveAmended)
+    assert event.cancelled_dates == (WEDNESDAY,)
+    older = event.model_dump()
+    del older["cancelled_dates"]
+    read = LeaveAmended.model_validate(older)
+    assert read == event.model_copy(update={"cancelled_dates": ()})
+    assert request(given(BOOK, *confirmed.past, read)).open.days == event.days
+
+
+LATE = date(2026, 5, 31)
+NOTICE = {"min_notice_days": 14}
+
+
+def blackout(first: date, last: date) -> dict[str, Any]:
+    return {"policies": (PolicyVersion("annual", 1, date(2016, 1, 1), blackouts=((first, last),)),)}
+
+
+@pytest.mark.parametrize(
+    ("rule", "error"), [(NOTICE, errors.NoticeTooShort), (blackout(MONDAY, FRIDAY), errors.InBlackout)]
+)
+def test_more_of_a_booked_day_keeps_the_rules_as_the_rest_by_itself_would(
+    ask: Ask, amend: Amend, rule: dict[str, Any], error: Any
+) -> None:
+    book = given(BOOK).after(ask(MONDAY, start_part="morning"), reserved(), approved())
+    book.refuses(ask(MONDAY, name="r2", start_part="afternoon", today=LATE, **rule), error)
+    book.refuses(amend(start_part="full", end_part="full", today=LATE, facts=rule), error)
+
+
+def test_more_hours_of_a_booked_day_need_notice_and_fewer_do_not(ask: Ask, amend: Amend) -> None:
+    late = {"today": LATE, "facts": {**NOTICE, "unit": "hour"}}
+    asked = ask(MONDAY, unit="hour", from_time=time(9), to_time=time(11))
+    book = given(BOOK).after(asked, reserved(), approved())
+    book.refuses(amend(to_time=time(12), **late), errors.NoticeTooShort)
+    assert charged(book.when(amend(to_time=time(10), **late))) == [(1, 60)]
+    assert charged(book.when(amend(from_time=time(8), to_time=time(10), **late))) == [(1, 120)]
+
+
+def test_what_an_open_amendment_asked_for_in_time_is_not_asked_for_anew(ask: Ask, amend: Amend) -> None:
+    book = given(BOOK).after(ask(MONDAY, start_part="morning"), reserved(), approved())
+    book = book.after(amend(end_date=TUESDAY, start_part="full", end_part="full", facts=NOTICE))
+    late = {"today": LATE, "facts": NOTICE}
+    assert charged(book.when(amend(end_date=MONDAY, **late))) == [(1, 480)]
+    refused = book.after(RecordInsufficient("r1", "anna", 2, "balance-insufficient"))
+    refused.refuses(amend(start_part="full", end_part="full", **late), errors.NoticeTooShort)
+
+
+def test_a_cancelled_day_that_is_asked_for_again_needs_notice_again(without_wednesday: BookGiven, amend: Amend) -> None:
+    late = {"today": LATE, "facts": NOTICE}
+    assert charged(without_wednesday.when(amend(end_date=THURSDAY, **late))) == [(1, 480), (2, 480), (4, 480)]
+    without_wednesday.refuses(amend(end_date=WEDNESDAY, **late), errors.NoticeTooShort)
+
+
+def test_leave_can_be_shortened_also_when_its_days_have_come_to_cost_more(ask: Ask, amend: Amend) -> None:
+    asked = ask(MONDAY, FRIDAY, work=closed_on(TUESDAY))
+    book = given(BOOK).after(asked, reserved(), approved())
+    late = {"today": LATE, "facts": {**NOTICE, **blackout(MONDAY, FRIDAY)}}
+    assert charged(book.when(amend(end_date=WEDNESDAY, **late))) == [(1, 480), (2, 480), (3, 480)]
+    short_days = Work(((date(2016, 1, 1), Schedule(date(2024, 1, 1), (((192, 192),) * 7,))),))
+    book = given(BOOK).after(ask(MONDAY, FRIDAY, unit="hour", work=short_days), reserved(), approved())
+    assert charged(book.when(amend(end_date=MONDAY, today=LATE, facts={**NOTICE, "unit": "hour"}))) == [(1, 480)]
+
+
+def hours(ask: Ask, work: Work, begin: int, end: int, name: str = "r1") -> RequestLeave:
+    return ask(MONDAY, name=name, unit="hour", from_time=time(begin), to_time=time(end), work=work)
+
+
+def works(morning: int, afternoon: int) -> Work:
+    return Work(((date(2016, 1, 1), Schedule(date(2024, 1, 1), (((morning, afternoon),) * 7,))),))
+
+
+@pytest.mark.parametrize(
+    ("work", "first", "second", "left"),
+    [
+        (works(240, 240), (13, 17), (17, 21), None),
+        (works(120, 240), (8, 10), (10, 12), None),
+        (works(240, 240), (13, 16), (16, 21), 60),
+        (works(240, 240), (16, 18), (12, 16), 120),
+        (works(240, 240), (8, 10), (10, 12), 120),
+        (works(120, 240), (8, 10), (10, 14), 120),
+        (works(120, 240), (10, 14), (8, 10), None),
+        (works(240, 240), (8, 12), (12, 17), 240),
+    ],
+)
+def test_hours_cost_together_at_most_what_each_half_holds(
+    ask: Ask, work: Work, first: tuple[int, int], second: tuple[int, int], left: int | None
+) -> None:
+    book = given(BOOK).after(hours(ask, work, *first))
+    more = hours(ask, work, *second, "r2")
+    if left is None:
+        book.refuses(more, errors.NothingToCharge)
+    else:
+        assert charged(book.when(more)) == [(1, left)]
+
+
+def test_hours_that_follow_several_others_cost_what_is_left(ask: Ask) -> None:
+    work = works(240, 240)
+    book = given(BOOK).after(hours(ask, work, 13, 14), hours(ask, work, 14, 16, "r2"))
+    assert charged(book.when(hours(ask, work, 16, 20, "r3"))) == [(1, 60)]
+
+
+def test_the_free_half_beside_a_booked_one_costs_all_that_it_holds(ask: Ask) -> None:
+    work = works(240, 240)
+    book = given(BOOK).after(ask(MONDAY, start_part="morning", work=work))
+    assert charged(book.when(hours(ask, work, 13, 18, "r2"))) == [(1, 240)]
+    assert charged(book.when(ask(MONDAY, name="r2", start_part="afternoon", work=work))) == [(1, 240)]
+
+
+def test_hours_that_overlap_are_refused_for_that_also_when_nothing_is_left(ask: Ask) -> None:
+    work = works(240, 240)
+    book = given(BOOK).after(hours(ask, work, 13, 17))
+    book.refuses(hours(ask, work, 16, 18, "r2"), errors.Overlapping)
+    book.refuses(hours(ask, work, 13, 17, "r2"), errors.Overlapping)
+
+
+def test_an_amendment_of_hours_leaves_the_others_their_minutes_and_gives_back_its_own(ask: Ask, amend: Amend) -> None:
+    work = works(240, 240)
+    known = {"unit": "hour", "work": work}
+    book = given(BOOK).after(hours(ask, work, 13, 16), hours(ask, work, 16, 20, "r2"))
+    assert charged(book.when(amend(to_time=time(15), facts=known))) == [(1, 120)]
+    assert charged(book.when(amend(from_time=time(12), facts=known))) == [(1, 180)]
+    freed = book.after(cancel(), hours(ask, work, 13, 16, "r3"))
+    assert charged([freed.past[-1]]) == [(1, 180)]
+
+
+def test_of_a_request_that_is_being_amended_the_dearer_revision_counts(ask: Ask, amend: Amend) -> None:
+    work = works(240, 240)
+    known = {"unit": "hour", "work": work}
+    book = given(BOOK).after(hours(ask, work, 13, 16), reserved(), approved(), amend(to_time=time(14), facts=known))
+    assert charged(book.when(hours(ask, work, 16, 20, "r2"))) == [(1, 60)]
+    done = book.after(reserved(2), approved(2))
+    assert charged(done.when(hours(ask, work, 16, 20, "r2"))) == [(1, 180)]
+
+
+def test_hours_freed_late_can_be_left_out_again_without_notice(ask: Ask, amend: Amend) -> None:
+    work = works(240, 240)
+    book = given(BOOK).after(hours(ask, work, 17, 20, "r2"), hours(ask, work, 13, 17))
+    assert charged([book.past[-1]]) == [(1, 60)]
+    freed = book.after(CancelLeave("r2", "anna", None, BEFORE))
+    late = {"today": LATE, "facts": {**NOTICE, "unit": "hour", "work": work}}
+    assert charged(freed.when(amend(to_time=time(15), **late))) == [(1, 120)]
+
+
 def test_a_snapshot_of_the_book_reads_back_as_it_was(confirmed: BookGiven, amend: Amend, ask: Ask) -> None:
     book = confirmed.after(
         amend(end_date=TUESDAY, reason=SECRET),
         ask(date(2026, 6, 8), name="r2", unit="hour", from_time=time(9), to_time=time(11)),
         ask(date(2026, 6, 9), name="r3"),
         CancelLeave("r3", "anna", SECRET, BEFORE),
+        ask(date(2026, 6, 15), date(2026, 6, 17), name="r4"),
+        CancelDays("r4", "anna", frozenset({date(2026, 6, 16)}), None, "anna", BEFORE),
     )
+    assert book.state.requests["r4"].booking[0].cancelled == {date(2026, 6, 16)}
     adapter = BOOK.snapshot_adapter
     assert adapter.validate_json(adapter.dump_json(book.state)) == book.state

@@ -1,6 +1,7 @@
 """The book under random commands and late, repeated or unordered answers."""
 
 import contextlib
+from collections import Counter
 from datetime import date, time, timedelta
 from typing import Any
 
@@ -45,7 +46,7 @@ requests = st.integers(1, 6).map(lambda number: f"r{number}")
 revisions = st.integers(1, 5)
 today = st.sampled_from([FIRST - timedelta(days=9), FIRST + timedelta(days=3)])
 terms = st.booleans()
-hours = st.none() | st.tuples(st.integers(8, 12), st.integers(13, 17))
+hours = st.none() | st.tuples(st.integers(7, 20), st.integers(1, 6)).map(lambda one: (one[0], min(one[0] + one[1], 21)))
 
 
 def facts(unit: Any, *, needs_approval: bool) -> Facts:
@@ -82,6 +83,11 @@ class LeaveBook(RuleBasedStateMachine):
         changes = Changes(start_date=first, end_date=last, start_part="full", end_part="full")
         self.people_ask(AmendLeave(name, "anna", changes, "anna", facts("hour", needs_approval=True), today))
 
+    @rule(name=requests, at=hours.filter(bool), today=today)
+    def amend_hours(self, name: str, at: tuple[int, int], today: date) -> None:
+        changes = Changes(from_time=time(at[0]), to_time=time(at[1]))
+        self.people_ask(AmendLeave(name, "anna", changes, "anna", facts("hour", needs_approval=True), today))
+
     @rule(name=requests, today=today)
     def cancel(self, name: str, today: date) -> None:
         self.people_ask(CancelLeave(name, "anna", None, today))
@@ -115,6 +121,25 @@ class LeaveBook(RuleBasedStateMachine):
                     begin, end = minutes_of(day.part, revision.interval.from_time, revision.interval.to_time)
                     for slot in range(begin // 60, end // 60):
                         assert booked.setdefault((day.date, slot), request.request_id) == request.request_id
+
+    @invariant()
+    def no_day_costs_more_than_is_worked(self) -> None:
+        cost: Counter[date] = Counter()
+        for request in self.book.requests.values():
+            dearest: Counter[date] = Counter()
+            for revision in request.booking:
+                dearest |= Counter({day.date: day.scheduled_minutes for day in revision.days})
+            cost += dearest
+        assert all(minutes <= sum(WORK.scheduled_on(day)) for day, minutes in cost.items())
+
+    @invariant()
+    def cancelled_days_are_gaps_within_what_is_left(self) -> None:
+        for request in self.book.requests.values():
+            for revision in request.booking:
+                assert not revision.cancelled & {day.date for day in revision.days}
+                assert all(
+                    revision.interval.start_date < day < revision.interval.end_date for day in revision.cancelled
+                )
 
     @invariant()
     def every_revision_has_at_most_one_outcome(self) -> None:

@@ -399,7 +399,7 @@ export interface paths {
         put?: never;
         /**
          * Post Adjustment
-         * @description Change a balance by hand; the reason is sealed under the person's own key.
+         * @description Change a balance by hand, never one's own; the reason is sealed under the person's own key.
          */
         post: operations["post_adjustment_api_v1_balances_adjustments_post"];
         delete?: never;
@@ -624,6 +624,10 @@ export interface paths {
         /**
          * Patch Employee
          * @description Change an employee. With If-Match only if nobody else did since the ETag was read.
+         *
+         *     Whoever gets one of the roles hr, payroll, auditor and admin is signed out, and has to be invited by an
+         *     administrator unless that was how they chose their password. Nobody changes their own roles or manager while
+         *     somebody else could.
          */
         patch: operations["patch_employee_api_v1_employees__employee_id__patch"];
         trace?: never;
@@ -639,7 +643,9 @@ export interface paths {
         put?: never;
         /**
          * Post Invitation
-         * @description Invite a person again, also one who forgot the password; an earlier invitation no longer works.
+         * @description Invite a person again, also one who forgot the password, and sign them out everywhere.
+         *
+         *     An earlier invitation no longer works. A repeated request invites once more, also under the same Idempotency-Key.
          */
         post: operations["post_invitation_api_v1_employees__employee_id__invitation_post"];
         delete?: never;
@@ -659,7 +665,7 @@ export interface paths {
         put?: never;
         /**
          * Post Leave
-         * @description Set or correct the last day of employment.
+         * @description Set or correct the last day of employment; of somebody with a privileged role only as an administrator.
          */
         post: operations["post_leave_api_v1_employees__employee_id__leave_post"];
         delete?: never;
@@ -1406,6 +1412,9 @@ export interface components {
         /**
          * Absence
          * @description Somebody's absence as a colleague sees it: never the reason, and the type only for those entitled to know.
+         *
+         *     `days` are all of its charged days; the others from `start_date` to `end_date` are no leave: they were cancelled, or
+         *     are days off or holidays. `from_time` and `to_time` are set for hours of a single day.
          */
         Absence: {
             /** Employee Id */
@@ -1437,6 +1446,12 @@ export interface components {
              * @enum {string}
              */
             end_part: "full" | "morning" | "afternoon";
+            /** From Time */
+            from_time: string | null;
+            /** To Time */
+            to_time: string | null;
+            /** Days */
+            days: string[];
             /** Request Id */
             request_id?: string | null;
         };
@@ -2374,7 +2389,7 @@ export interface components {
         };
         /**
          * InvitationAnswer
-         * @description The token with which the person chooses a password; told only here.
+         * @description The token with which the person chooses a password; told only here, and kept nowhere.
          */
         InvitationAnswer: {
             /** Token */
@@ -2715,7 +2730,9 @@ export interface components {
         };
         /**
          * NewEmployeeAnswer
-         * @description A new employee; `invitation` is null where a password was given.
+         * @description A new employee; `invitation` is null where a password was given, and in an answer that is given again.
+         *
+         *     Whoever missed it invites the person again.
          */
         NewEmployeeAnswer: {
             /** Id */
@@ -2811,6 +2828,17 @@ export interface components {
              * @enum {string}
              */
             part?: "full" | "morning" | "afternoon";
+        };
+        /**
+         * NewInvitationBody
+         * @description How to invite. With `lock` the password of before no longer signs in: for an account in a stranger's hands.
+         */
+        NewInvitationBody: {
+            /**
+             * Lock
+             * @default false
+             */
+            lock?: boolean;
         };
         /**
          * NewLeaveType
@@ -5615,7 +5643,11 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["NewInvitationBody"] | null;
+            };
+        };
         responses: {
             /** @description Successful Response */
             201: {

@@ -2,11 +2,20 @@ import Box from '@mui/material/Box';
 import Typography from '@mui/material/Typography';
 import { useTranslation } from 'react-i18next';
 import type { Schemas } from '../api/client';
+import { stretchesOf } from '../lib/absences';
+import type { Day } from '../lib/dates';
 import { Period } from './Period';
 import { LeaveTypeName, PersonName } from './Words';
 
-/** Who else is absent, and when. */
-export function Absences({ absences, nobody }: { absences: Schemas['Absence'][]; nobody: string }) {
+interface Props {
+  absences: Schemas['Absence'][];
+  first: Day;
+  last: Day;
+  nobody: string;
+}
+
+/** Who else is absent from one day to another, and when. */
+export function Absences({ absences, first, last, nobody }: Props) {
   const { t } = useTranslation();
   if (absences.length === 0) {
     return (
@@ -27,7 +36,14 @@ export function Absences({ absences, nobody }: { absences: Schemas['Absence'][];
             <PersonName id={one.employee_id} />
           </Box>
           {' · '}
-          <Period interval={one} />
+          {stretchesOf(one)
+            .filter(({ start_date, end_date }) => start_date <= last && first <= end_date)
+            .map((stretch, place) => (
+              <span key={stretch.start_date}>
+                {place > 0 && ', '}
+                <Period interval={stretch} />
+              </span>
+            ))}
           {' · '}
           <LeaveTypeName leaveType={one.leave_type} />
           {one.status === 'pending' && ` (${t('status.pending')})`}

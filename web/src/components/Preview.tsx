@@ -95,7 +95,12 @@ function Content({ preview, type, today }: { preview: Answer; type?: LeaveType; 
         <Typography variant="h3" sx={{ mb: 0.5 }}>
           {t('preview.team')}
         </Typography>
-        <Absences absences={preview.team_overlap} nobody={t('preview.nobody')} />
+        <Absences
+          absences={preview.team_overlap}
+          first={preview.start_date}
+          last={preview.end_date}
+          nobody={t('preview.nobody')}
+        />
       </Box>
     </Stack>
   );

@@ -23,6 +23,7 @@ import { usePeriodText } from '../components/Period';
 import { Trouble } from '../components/Trouble';
 import { useLeaveTypeLook } from '../components/Words';
 import { useLocale } from '../i18n/locale';
+import { stretchesOf } from '../lib/absences';
 import { daysOfMonth, firstOfMonth, formatDay, isOnWeekend, localToday, type Day } from '../lib/dates';
 
 type Absence = Schemas['Absence'];
@@ -100,7 +101,12 @@ export function CalendarPage() {
           />
         ) : (
           <Card sx={{ px: 2, py: 1 }}>
-            <Absences absences={found.data.items} nobody={t('calendar.nobody')} />
+            <Absences
+              absences={found.data.items}
+              first={found.data.from}
+              last={found.data.to}
+              nobody={t('calendar.nobody')}
+            />
           </Card>
         ))}
     </Page>
@@ -228,15 +234,16 @@ function MonthTable({ days, today, department, absences }: TableProps) {
   );
 }
 
-/** A row's days: each absence is one cell over all of its days in the month, so that it is read out once. */
+/** A row's days: each stretch of an absence is one cell over its days in the month, so that it is read out once. */
 function Cells({ days, today, absences }: { days: Day[]; today: Day; absences: Absence[] }) {
   const { t } = useTranslation();
   const period = usePeriodText();
   const look = useLeaveTypeLook();
+  const stretches = absences.flatMap((one) => stretchesOf(one).map((stretch) => ({ ...one, ...stretch })));
   const cells = [];
   for (let place = 0; place < days.length;) {
     const day = days[place] ?? '';
-    const absence = absences.find((one) => one.start_date <= day && day <= one.end_date);
+    const absence = stretches.find((one) => one.start_date <= day && day <= one.end_date);
     if (absence === undefined) {
       cells.push(
         <Box

@@ -239,6 +239,8 @@ function Details({ found }: { found: Case }) {
         {calendar.data && (
           <Absences
             absences={calendar.data.items.filter((one) => one.employee_id !== found.employee_id)}
+            first={calendar.data.from}
+            last={calendar.data.to}
             nobody={t('preview.nobody')}
           />
         )}

@@ -27,12 +27,12 @@ from lms.requests.decider.book import (
     Changes,
     Command,
     RequestLeave,
-    overlapping,
+    assessed,
 )
-from lms.requests.decider.chargeable import DayCharge, Interval, charged_days, per_day
+from lms.requests.decider.chargeable import DayCharge, Interval
 from lms.requests.decider.errors import EmployeeUnknown, NoSuchRequest
 from lms.requests.decider.payroll import MONTHLY, AbsenceCommand, BookAbsence, ClosePeriod, RevokeAbsence
-from lms.requests.decider.rules import Facts, broken_rules, shaped
+from lms.requests.decider.rules import Facts, shaped
 from lms.requests.events import BookEvent, LeaveCancelled, LeaveConfirmed, RestsOn
 from lms.requests.projections import employees, payroll_lines
 from lms.requests.projections.facts import facts_of, payment_of
@@ -85,7 +85,7 @@ async def amend_leave(
     request = loaded.state.requests.get(request_id)
     if request is None:
         raise NoSuchRequest("There is no such request.")
-    now_asked = request.open or request.standing
+    now_asked = request.newest
     interval = None if now_asked is None else changes.of(now_asked.interval)
     first, last = (uow.today, uow.today) if interval is None else (interval.start_date, interval.end_date)
     facts = await facts_of(uow.connection, employee_id, request.leave_type, first, last)
@@ -215,13 +215,10 @@ async def preview(
     """
     facts = await facts_of(uow.connection, employee_id, leave_type, interval.start_date, interval.end_date)
     asked = shaped(interval, facts.terms.unit)
-    charges = per_day(asked, facts.terms.unit, facts.work)
     book = (await uow.load(BOOK, employee_id)).state
     amended = book.requests.get(amends) if amends is not None else None
-    before = {day.date for revision in amended.booking for day in revision.days} if amended else set()
-    broken = list(broken_rules(asked, charges, facts, today=uow.today, booked_before=before))
-    overlap = overlapping(book, charged_days(charges), asked, besides=amends)
-    return Preview(asked, facts, charges, (*broken, *([] if overlap is None else [overlap])))
+    charges, broken = assessed(asked, facts, uow.today, book, amended)
+    return Preview(asked, facts, charges, broken)
 
 
 def prerequisites(rests_on: Iterable[RestsOn]) -> tuple[Prerequisite, ...]:

@@ -81,7 +81,8 @@ class LeaveAmended(_Revision):
 
     `supersedes_revision` is the open one that lapses with this fact, null if none was open; `replaces_revision` is the
     confirmed one that stands until this one is confirmed, null if none is. The days of a `cancel-days` are those that
-    remain.
+    remain. `cancelled_dates` are the days between the first and the last that were cancelled, by this revision or one
+    before it: later amendments leave them out, unless they start or end on one. Older facts name none.
     """
 
     TYPE: ClassVar[str] = "leave.amended"
@@ -89,6 +90,7 @@ class LeaveAmended(_Revision):
     supersedes_revision: int | None
     replaces_revision: int | None
     change: Literal["amend", "cancel-days"]
+    cancelled_dates: tuple[date, ...] = ()
 
 
 class LeaveApprovalRequested(Event):

@@ -255,7 +255,8 @@ def _put_before(people: Collection[str]) -> Select[Any]:
 def _waiting_for(people: Collection[str]) -> Select[Any]:
     """Return which open cases, by their key, any of the people is asked about in person."""
     same = and_(cases.c.request_id == assignees.c.request_id, cases.c.revision == assignees.c.revision)
-    return _put_before(people).join(cases, same).where(live(cases, ApproverInbox.name), cases.c.status == "pending")
+    theirs = _put_before(people).join(cases, same)
+    return theirs.where(live(cases, ApproverInbox.name), cases.c.status == "pending")
 
 
 def _among(*keys: Select[Any]) -> Select[Any]:

@@ -17,6 +17,7 @@ Id = Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,36}$")]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,60}$")]
 Day = Annotated[date, Field(ge=date(1970, 1, 1), le=date(2100, 12, 31))]
 Reason = Annotated[str, Field(max_length=2000)]
+HIDDEN_TYPE = "absent"
 Texts = Mapping[int, str]
 """The reasons that the caller may read, by revision."""
 
@@ -203,7 +204,11 @@ class Violation(Answer):
 
 
 class Absence(Answer):
-    """Somebody's absence as a colleague sees it: never the reason, and the type only for those entitled to know."""
+    """Somebody's absence as a colleague sees it: never the reason, and the type only for those entitled to know.
+
+    `days` are all of its charged days; the others from `start_date` to `end_date` are no leave: they were cancelled, or
+    are days off or holidays. `from_time` and `to_time` are set for hours of a single day.
+    """
 
     employee_id: str
     leave_type: str
@@ -212,7 +217,30 @@ class Absence(Answer):
     end_date: date
     start_part: DayPart
     end_part: DayPart
+    from_time: time | None
+    to_time: time | None
+    days: list[date]
     request_id: str | None = None
+
+    @classmethod
+    def of(cls, row: RevisionRow, since: date, until: date, *, named: bool) -> Self | None:
+        """Return the absence if it takes a day from `since` to `until`, else None; its type only if it is `named`."""
+        days = [day.date for day in row.days]
+        if not any(since <= day <= until for day in days):
+            return None
+        return cls(
+            employee_id=row.employee_id,
+            leave_type=row.leave_type if named else HIDDEN_TYPE,
+            status=row.status,
+            start_date=row.start_date,
+            end_date=row.end_date,
+            start_part=row.start_part,
+            end_part=row.end_part,
+            from_time=row.from_time,
+            to_time=row.to_time,
+            days=days,
+            request_id=row.request_id if named else None,
+        )
 
 
 class PreviewAnswer(Answer):

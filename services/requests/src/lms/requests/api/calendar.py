@@ -18,7 +18,6 @@ from lms.requests.projections.leave_requests import ABSENT, Criteria
 
 router = APIRouter(prefix="/api/v1/calendar", tags=["calendar"])
 
-HIDDEN_TYPE = "absent"
 LONGEST_CALENDAR_DAYS = 366
 _DEFAULT_DAYS = 30
 
@@ -68,25 +67,17 @@ async def absences(
     *,
     known: Collection[str] | None,
 ) -> list[Absence]:
-    """Return the absences of members that touch the days; the type only of those `known` to the caller (None: all)."""
+    """Return who of the members is absent on any of the days; the type only of those `known` to the caller (None: all).
+
+    Leave that spans the days and takes none of them is no absence then.
+    """
     rows = await leave_requests.find(
         connection,
         Criteria(employee_ids=members, statuses=ABSENT, since=since, until=until),
         sort="start_date",
     )
-    absent: list[Absence] = []
-    for row in rows:
-        open_to_caller = known is None or row.employee_id in known or row.employee_id == caller.id
-        absent.append(
-            Absence(
-                employee_id=row.employee_id,
-                leave_type=row.leave_type if open_to_caller else HIDDEN_TYPE,
-                status=row.status,
-                start_date=row.start_date,
-                end_date=row.end_date,
-                start_part=row.start_part,
-                end_part=row.end_part,
-                request_id=row.request_id if open_to_caller else None,
-            )
-        )
-    return absent
+    found = (
+        Absence.of(row, since, until, named=known is None or row.employee_id in known or row.employee_id == caller.id)
+        for row in rows
+    )
+    return [one for one in found if one is not None]

@@ -4,15 +4,25 @@ It carries the process of each request. `balances` and `approvals` answer with f
 a revision that no longer waits for it changes nothing, and a decision then lapses. Such an answer is never an error.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, time
+from operator import add
 from typing import Any, Literal, NamedTuple, assert_never
 
 from lms.kernel.decider import Decider
-from lms.kernel.errors import FieldError, Stale
+from lms.kernel.errors import DomainError, FieldError, Stale
 from lms.kernel.sealed import Sealed
-from lms.requests.decider.chargeable import Interval, charged_days, minutes_of, per_day
+from lms.requests.decider.chargeable import (
+    DayCharge,
+    Halves,
+    Interval,
+    Taken,
+    charged_days,
+    halves_of,
+    minutes_of,
+    per_day,
+)
 from lms.requests.decider.errors import (
     CancellationPending,
     NoSuchRequest,
@@ -202,27 +212,68 @@ def overlapping(
     """Return that another request than `besides` books a time of `days`; None if all are free."""
     wanted = {one.date: minutes_of(one.part, interval.from_time, interval.to_time) for one in days}
     clashes = [
-        day
+        one.date
         for request in book.requests.values()
         if request.request_id != besides
-        for day, (begin, end) in _booked(request, interval)
-        if day in wanted and begin < wanted[day][1] and wanted[day][0] < end
+        for revision in request.booking
+        for one in _booked(revision, interval)
+        if one.date in wanted and one.overlaps(*wanted[one.date])
     ]
     if not clashes:
         return None
     return Overlapping(f"Another request books {min(clashes)} already.", (FieldError("/start_date", "overlaps"),))
 
 
-def _booked(request: Request, within: Interval) -> Iterator[tuple[date, tuple[int, int]]]:
-    """Return the days that a request books, and from which minute to which, of revisions that reach into an interval.
+class _Booked(NamedTuple):
+    """A day that a revision books: from which minute to which, and how many scheduled minutes that costs."""
 
-    Most of a long history does not.
+    date: date
+    begin: int
+    end: int
+    scheduled_minutes: int
+
+    def overlaps(self, begin: int, end: int) -> bool:
+        """Say whether it books any of the minutes from `begin` to `end` of its day."""
+        return self.begin < end and begin < self.end
+
+    @property
+    def taken(self) -> Halves:
+        """What it takes of each half at most: of hours across noon only the sum is known for certain."""
+        morning, afternoon = halves_of(self.begin, self.end)
+        return min(morning, self.scheduled_minutes), min(afternoon, self.scheduled_minutes)
+
+
+def _booked(revision: Revision, within: Interval) -> Iterator[_Booked]:
+    """Return the days that a revision books if it reaches into an interval: most of a long history does not."""
+    booked = revision.interval
+    if booked.start_date <= within.end_date and within.start_date <= booked.end_date:
+        for day in revision.days:
+            begin, end = minutes_of(day.part, booked.from_time, booked.to_time)
+            yield _Booked(day.date, begin, end, day.scheduled_minutes)
+
+
+def _taken_beside(book: Book, interval: Interval, besides: Request | None) -> Taken:
+    """Return what other requests take of the days of an interval, at other times of the same half.
+
+    Of a request's two booked revisions one will stand, so the one counts that takes more. A time that overlaps with the
+    interval's is left to `overlapping`: it is refused, not charged.
     """
-    for revision in request.booking:
-        booked = revision.interval
-        if booked.start_date <= within.end_date and within.start_date <= booked.end_date:
-            for day in revision.days:
-                yield day.date, minutes_of(day.part, booked.from_time, booked.to_time)
+    taken: dict[date, Halves] = {}
+    for request in book.requests.values():
+        if besides is not None and request.request_id == besides.request_id:
+            continue
+        most: dict[date, Halves] = {}
+        for revision in request.booking:
+            for one in _booked(revision, interval):
+                if interval.covers(one.date) and not one.overlaps(*interval.minutes_on(one.date)):
+                    most[one.date] = _each(max, most.get(one.date, (0, 0)), one.taken)
+        for day, halves in most.items():
+            taken[day] = _each(add, taken.get(day, (0, 0)), halves)
+    return taken
+
+
+def _each(combine: Callable[[int, int], int], one: Halves, other: Halves) -> Halves:
+    return combine(one[0], other[0]), combine(one[1], other[1])
 
 
 class _Changeable(NamedTuple):
@@ -243,10 +294,9 @@ def _changeable(book: Book, command: AmendLeave | CancelLeave | CancelDays) -> _
         raise Stale("The request has changed since you read it; read it again.")
     if isinstance(request.state, CancellationRequested):
         raise CancellationPending("The cancellation of this leave is to be decided on first.")
-    newest = request.open or request.standing
-    if newest is None:
+    if request.newest is None:
         raise RequestClosed(f"The request is {request.status}; make a new one.")
-    return _Changeable(request, request.open, request.standing, newest)
+    return _Changeable(request, request.open, request.standing, request.newest)
 
 
 def _request(command: RequestLeave, book: Book) -> list[BookEvent]:
@@ -273,15 +323,51 @@ def _permitted(
     interval: Interval, facts: Facts, today: date, book: Book, amended: Request | None = None
 ) -> tuple[ChargedDay, ...]:
     """Return the charged days of an interval that keeps all rules; raise the first that it breaks."""
-    before = {day.date for revision in amended.booking for day in revision.days} if amended else set()
-    charges = per_day(interval, facts.terms.unit, facts.work)
-    for broken in broken_rules(interval, charges, facts, today=today, booked_before=before):
-        raise broken
-    days = charged_days(charges)
-    overlap = overlapping(book, days, interval, besides=amended.request_id if amended else None)
-    if overlap is not None:
-        raise overlap
-    return days
+    charges, broken = assessed(interval, facts, today, book, amended)
+    for one in broken:
+        raise one
+    return charged_days(charges)
+
+
+class Assessment(NamedTuple):
+    """What each day of an interval costs, and every rule that the interval breaks: overlap is the last of them."""
+
+    charges: tuple[DayCharge, ...]
+    broken: tuple[DomainError, ...]
+
+
+def assessed(interval: Interval, facts: Facts, today: date, book: Book, amended: Request | None = None) -> Assessment:
+    """Return what an interval costs and breaks, beside all that is booked; as a newer revision of `amended`, if given.
+
+    The days that were cancelled of `amended` stay so. What other requests take of a half is not charged again.
+    """
+    taken = _taken_beside(book, interval, amended)
+    newest = None if amended is None else amended.newest
+    cancelled = frozenset() if newest is None else _kept(newest.cancelled, interval)
+    charges = per_day(interval, facts.terms.unit, facts.work, cancelled=cancelled, taken=taken)
+    before = {} if amended is None else _booked_before(amended, facts, taken)
+    broken = list(broken_rules(interval, charges, facts, today=today, booked_before=before))
+    overlap = overlapping(book, charged_days(charges), interval, besides=amended.request_id if amended else None)
+    return Assessment(charges, (*broken, *([] if overlap is None else [overlap])))
+
+
+def _kept(cancelled: Collection[date], interval: Interval) -> frozenset[date]:
+    """Return which days stay cancelled in an interval: those within. Who names one as an end asks for it again."""
+    return frozenset(day for day in cancelled if interval.start_date < day < interval.end_date)
+
+
+def _booked_before(request: Request, facts: Facts, taken: Taken) -> Mapping[date, int]:
+    """Return what a request has booked of each day, as entitlement minutes of today: of two revisions, the more.
+
+    They are not those that its facts tell. A day that has come to cost more, because a holiday or other leave was taken
+    away or the schedule grew, is no more leave than it was.
+    """
+    before: dict[date, int] = {}
+    for revision in request.booking:
+        unit, work = facts.terms.unit, facts.work
+        for one in per_day(revision.interval, unit, work, cancelled=revision.cancelled, taken=taken):
+            before[one.date] = max(before.get(one.date, 0), one.entitlement_minutes)
+    return before
 
 
 def _amend(command: AmendLeave, target: _Changeable, book: Book) -> list[BookEvent]:
@@ -306,6 +392,7 @@ def _amend(command: AmendLeave, target: _Changeable, book: Book) -> list[BookEve
             supersedes_revision=open_.number if open_ else None,
             replaces_revision=standing.number if standing else None,
             change="amend",
+            cancelled_dates=tuple(sorted(_kept(base.cancelled, interval))),
         )
     ]
 
@@ -384,6 +471,7 @@ def _cancel_days(command: CancelDays, target: _Changeable) -> list[BookEvent]:
             supersedes_revision=open_.number if open_ else None,
             replaces_revision=standing.number if standing else None,
             change="cancel-days",
+            cancelled_dates=tuple(sorted(_kept(base.cancelled | command.dates, remaining))),
         )
     ]
 
@@ -525,4 +613,5 @@ BOOK: Decider[Command, Book, BookEvent] = Decider(
     decide=decide,
     evolve=evolve,
     state_type=Book,
+    evolve_version=2,
 )

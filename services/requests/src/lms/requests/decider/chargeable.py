@@ -2,11 +2,12 @@
 
 Types in days and half-days cost nominal minutes: 240 for each scheduled half-day that is no holiday, whatever its
 length. Types in hours cost scheduled minutes. A schedule says how many minutes are worked before and after noon, not
-when: hours before noon cost at most the morning's minutes, hours after noon at most the afternoon's.
+when: hours before noon cost at most the morning's minutes, hours after noon at most the afternoon's. What other leave
+takes of a half is not there to be charged again.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, time, timedelta
 from typing import Literal, TypeVar
@@ -24,6 +25,11 @@ Halves = tuple[int, int]
 T = TypeVar("T")
 Dated = tuple[tuple[date, T], ...]
 """What holds from which day on, in the order of the days; the first also counts for the time before it."""
+
+Taken = Mapping[date, Halves]
+"""By day, the scheduled minutes of each half that other leave takes."""
+
+_NOTHING_TAKEN: Taken = {}
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,14 @@ class Interval:
             return self.start_part
         return self.end_part if day == self.end_date else "full"
 
+    def minutes_on(self, day: date) -> tuple[int, int]:
+        """Return from which to which minute of one of its days the interval reaches."""
+        return minutes_of(self.part_on(day), self.from_time, self.to_time)
+
+    def covers(self, day: date) -> bool:
+        """Say whether a day is one of its days."""
+        return self.start_date <= day <= self.end_date
+
 
 @dataclass(frozen=True)
 class DayCharge:
@@ -104,9 +118,21 @@ def days_of(interval: Interval) -> Iterator[date]:
         yield interval.start_date + timedelta(days=number)
 
 
-def per_day(interval: Interval, unit: Unit, work: Work) -> tuple[DayCharge, ...]:
-    """Return every day of the interval with what it costs, also those that cost nothing."""
-    return tuple(_charge(day, interval, unit, work) for day in days_of(interval))
+def per_day(
+    interval: Interval,
+    unit: Unit,
+    work: Work,
+    *,
+    cancelled: Collection[date] = (),
+    taken: Taken = _NOTHING_TAKEN,
+) -> tuple[DayCharge, ...]:
+    """Return every day of the interval with what it costs, also those that cost nothing, as `cancelled` ones do."""
+    return tuple(
+        DayCharge(day, interval.part_on(day), 0, 0, work.holiday_on(day))
+        if day in cancelled
+        else _charge(day, interval, unit, work, taken.get(day, (0, 0)))
+        for day in days_of(interval)
+    )
 
 
 def charged_days(charges: Sequence[DayCharge]) -> tuple[ChargedDay, ...]:
@@ -136,16 +162,20 @@ def minutes_of(part: DayPart, from_time: time | None, to_time: time | None) -> H
             return 0, DAY_MINUTES
 
 
-def _charge(day: date, interval: Interval, unit: Unit, work: Work) -> DayCharge:
+def halves_of(begin: int, end: int) -> Halves:
+    """Return how many of the minutes from `begin` to `end` of a day lie before noon, and how many after."""
+    return max(0, min(end, NOON_MINUTES) - begin), max(0, end - max(begin, NOON_MINUTES))
+
+
+def _charge(day: date, interval: Interval, unit: Unit, work: Work, elsewhere: Halves) -> DayCharge:
     part = interval.part_on(day)
     holiday = work.holiday_on(day)
-    begin, end = minutes_of(part, interval.from_time, interval.to_time)
-    asked = max(0, min(end, NOON_MINUTES) - begin), max(0, end - max(begin, NOON_MINUTES))
-    worked = tuple(
-        0 if holiday in ("full", half) else scheduled
-        for half, scheduled in zip(("morning", "afternoon"), work.scheduled_on(day), strict=True)
+    asked = halves_of(*interval.minutes_on(day))
+    left = tuple(
+        0 if holiday in ("full", half) else max(0, scheduled - gone)
+        for half, scheduled, gone in zip(("morning", "afternoon"), work.scheduled_on(day), elsewhere, strict=True)
     )
-    taken = [min(minutes, limit) for minutes, limit in zip(worked, asked, strict=True)]
+    taken = [min(minutes, limit) for minutes, limit in zip(left, asked, strict=True)]
     scheduled = sum(taken)
     entitlement = scheduled if unit == "hour" else NOMINAL_HALF_DAY_MINUTES * sum(1 for one in taken if one)
     return DayCharge(day, part, entitlement, scheduled, holiday)

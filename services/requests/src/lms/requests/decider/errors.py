@@ -76,7 +76,7 @@ class LongerThanAllowed(RuleBroken):
 
 
 class NothingToCharge(RuleBroken):
-    """Nobody works on the days asked for: days off, holidays."""
+    """Nothing is left to take of the days asked for: days off, holidays, days that other leave has taken up."""
 
     code = "nothing-to-charge"
 

@@ -4,7 +4,7 @@
 shows them all; a command is refused for the first.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, time, timedelta
 
@@ -169,13 +169,13 @@ def broken_rules(
     facts: Facts,
     *,
     today: date,
-    booked_before: Collection[date] = (),
+    booked_before: Mapping[date, int],
 ) -> Iterator[DomainError]:
     """Yield what is wrong with an interval; nothing when it keeps all rules.
 
-    Notice, blackouts and the waiting period regard only the charged days that the request has not `booked_before`, so
-    that leave can always be made shorter. The maximum length is measured in nominal days of 480 minutes, and for types
-    in hours in charged days.
+    Notice, blackouts and the waiting period regard only the days that cost more than the entitlement minutes that the
+    request has `booked_before`: so leave can always be made shorter, but no booked day can be made longer. The maximum
+    length is measured in nominal days of 480 minutes, and for types in hours in charged days.
     """
     outside = _outside_employment(interval, facts.employment)
     if outside is not None:
@@ -183,9 +183,9 @@ def broken_rules(
         return
     charged = [one for one in charges if one.entitlement_minutes or one.scheduled_minutes]
     if not charged:
-        yield NothingToCharge("Nobody works on these days: they are days off or holidays.")
+        yield NothingToCharge("Nothing of these days is left to take: they are days off, holidays or booked already.")
         return
-    new = [one.date for one in charged if one.date not in booked_before]
+    new = [one.date for one in charged if one.entitlement_minutes > booked_before.get(one.date, 0)]
     if new:
         yield from _untimely(new, facts, today)
     longest = facts.terms.max_length_days

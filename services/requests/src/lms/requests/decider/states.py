@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Annotated, Literal, assert_never
 
 from pydantic import Field
@@ -28,7 +29,7 @@ Outcome = Literal["confirmed", "refused", "superseded", "cancelled"]
 
 @dataclass(frozen=True)
 class Revision:
-    """What one revision asks for."""
+    """What one revision asks for; of the days between its first and its last, `cancelled` are those that were."""
 
     number: int
     interval: Interval
@@ -36,6 +37,7 @@ class Revision:
     reason: Sealed | None
     needs_approval: bool
     rests_on: tuple[RestsOn, ...]
+    cancelled: frozenset[date] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,11 @@ class Request:
                 return None
             case state:
                 return state.standing
+
+    @property
+    def newest(self) -> Revision | None:
+        """The leave as it was asked for last: what is open, else what stands."""
+        return self.open or self.standing
 
     @property
     def booking(self) -> tuple[Revision, ...]:
@@ -278,4 +285,5 @@ def _revision(event: LeaveRequested | LeaveAmended) -> Revision:
         reason=event.reason,
         needs_approval=event.needs_approval,
         rests_on=event.rests_on,
+        cancelled=frozenset(event.cancelled_dates) if isinstance(event, LeaveAmended) else frozenset(),
     )

@@ -1,7 +1,8 @@
 """Write the contracts: one JSON Schema with an example for each event version, from the producers' models.
 
 `make contracts` writes `shared/contracts/<service>/<event>.v<N>.json`; tests/contract checks that the files are what
-the models say, that a released file only ever gains optional fields, and that every consumer can read every example.
+the models say, that a released contract stays and only ever gains optional fields, and that every consumer can read
+every example. `python scripts/contracts.py release` notes what stands there as released.
 """
 
 import json
@@ -15,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from lms.kernel.event import Event
 from lms.kernel.recovery import EXAMPLE as RESTORED
 from lms.kernel.recovery import Restored
-from scripts import services
+from scripts import compatibility, services
 
 KERNEL = "kernel"
 """Whose the contract is of a fact that every service publishes."""
@@ -63,14 +64,34 @@ def generate() -> dict[Path, str]:
     }
 
 
-def main() -> None:
+def kept(folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
+    """Return the contracts of a folder by their ids, those of older versions too."""
+    schemas = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.rglob("*.json"))]
+    return {schema["$id"]: schema for schema in schemas}
+
+
+def release() -> int:
+    """Note the contracts as released, unless a consumer of what was released before would trip over them."""
+    changes = compatibility.broken(compatibility.released(), kept())
+    if changes:
+        print("Not released, for consumers would trip over it:", *changes, sep="\n", file=sys.stderr)
+        return 1
+    compatibility.RELEASED.write_text(compatibility.text_of(kept()), encoding="utf-8")
+    print(f"{compatibility.RELEASED}: {len(kept())} contracts")
+    return 0
+
+
+def main() -> int:
     """Write what the models say. Files of older versions stay: their events are in the log for ever."""
+    if sys.argv[1:] == ["release"]:
+        return release()
     for path, text in generate().items():
         target = FOLDER / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
     print(f"{FOLDER}: {sum(1 for _ in FOLDER.rglob('*.json'))} contracts")  # a command's answer
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

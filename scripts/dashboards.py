@@ -6,6 +6,7 @@ SDK; a panel here is a title, what it shows, its unit and its queries.
 """
 
 import itertools
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,16 +30,23 @@ from grafana_foundation_sdk.models.dashboard import (
     VariableOption,
 )
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from scripts import services
+
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "deploy" / "grafana" / "dashboards"
 
 SOURCE = DataSourceRef(type_val="prometheus", uid="$datasource")
 RUNBOOKS = "docs/runbooks"
 
-SERVICES = ("directory", "requests", "balances", "approvals", "audit", "notifications", "gateway")
-CONSUMING = ("requests", "balances", "approvals", "audit", "notifications")
-PUBLISHING = ("directory", "requests", "balances", "approvals", "audit", "notifications")
+_WIRED = services.load()
+SERVICES = services.NAMES
+CONSUMING = tuple(one.name for one in _WIRED if one.consumers)
+PUBLISHING = tuple(one.name for one in _WIRED if one.migrations)
 """The services with an outbox; that of notifications carries dead letters alone."""
+RECORDING = tuple(one.name for one in _WIRED if one.events)
+"""The services with facts of their own."""
 
 
 @dataclass(frozen=True)
@@ -298,19 +306,19 @@ OWN: dict[str, Row] = {
 
 def rows_of(service: str) -> list[Row]:
     """Return the rows of a service's dashboard."""
-    rows = [requests_row(), OWN[service]]
+    rows = [requests_row(), *([OWN[service]] if service in OWN else [])]
     if service in PUBLISHING:
         rows.append(outbox_row())
     if service in CONSUMING:
         rows.append(consumers_row())
     if service in PUBLISHING:
-        rows.append(_without_facts(soundness_row()) if service == "notifications" else soundness_row())
+        rows.append(soundness_row() if service in RECORDING else _without_facts(soundness_row()))
     rows.append(saturation_row(stores=service in PUBLISHING))
     return rows
 
 
 def _without_facts(row: Row) -> Row:
-    """Notifications has no facts of its own."""
+    """Leave out what a service without facts of its own never shows."""
     return row[0], tuple(panel for panel in row[1] if panel.title != "Facts")
 
 

@@ -9,6 +9,7 @@ from scripts import openapi, services
 from tests.commands import arguments_of
 
 from lms.cli.backup_settings import BackupSettings
+from lms.kernel.failpoints import KILLS
 from lms.kernel.settings import variable
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +28,14 @@ GDPR = (
     "Privacy by design principles", "Consent management", "Data breach notification procedures",
 )  # fmt: skip
 """The production guide's lists."""
+
+
+ABSENT = {
+    "Attachments": "attachment", "Encashment": "encash", "overtime": "overtime", "Reports": "report",
+    "simulation of a policy": "simulat", "iCal": "ical", "Webhooks": "webhook", "OIDC": "oidc", "Consents": "consent",
+    "export": "export", "leave.access.v1": "leave.access.",
+}  # fmt: skip
+"""What CHANGELOG.md says is not there yet, and what a route or topic of it would have in its name."""
 
 
 def names_in(page: Path) -> set[str]:
@@ -51,6 +60,27 @@ def test_every_setting_is_explained_and_no_other() -> None:
     explained = {name for row in rows for name in re.findall(r"`([A-Z][A-Z_]+)`", row)}
     assert explained - known == set(), "docs/configuration.md explains settings that nobody reads"
     assert known - explained == set(), "docs/configuration.md lacks settings"
+
+
+def test_what_is_said_not_to_be_there_yet_is_not_there() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    section = text.partition("### Not there yet\n")[2].partition("\n###")[0]
+    there = [*openapi.generate()["paths"], *(topic for service in services.load() for topic in service.publishes)]
+    for said, name in ABSENT.items():
+        assert said in section, f"CHANGELOG.md does not say that there is no {said}"
+        assert not [one for one in there if name in one], f"{said}: no longer absent"
+
+
+def test_every_failpoint_that_a_page_names_is_used_by_a_fault_test() -> None:
+    tests = "".join(one.read_text(encoding="utf-8") for one in sorted((ROOT / "tests/faults").glob("*.py")))
+    for page in [*PAGES, *sorted((ROOT / "docs/adr").glob("*.md"))]:
+        assert {one for one in names_in(page) & KILLS if one not in tests} == set(), page.name
+
+
+def test_the_gateways_readme_names_each_of_its_modules() -> None:
+    folder = ROOT / "services/gateway/src/lms/gateway"
+    modules = {one.name for one in folder.glob("*.py")} - {"__init__.py", "main.py", "settings.py"}
+    assert modules - names_in(ROOT / "services/gateway/README.md") == set()
 
 
 def test_links_between_pages_lead_somewhere() -> None:

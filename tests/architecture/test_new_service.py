@@ -8,17 +8,20 @@ import sys
 from pathlib import Path
 
 import pytest
-from scripts import new_service
+from scripts import dashboards, new_service
+from tests.architecture.places import lacking
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A folder with the files that list the services."""
+    """A folder with the files that list the services, and with what makes packages of their folders."""
     for path in new_service._LISTS:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, tmp_path / path)
+        if (package := (ROOT / path).parent / "__init__.py").exists():
+            shutil.copy(package, (tmp_path / path).parent)
     return tmp_path
 
 
@@ -43,7 +46,37 @@ def test_a_new_service_stands_in_every_list(checkout: Path) -> None:
     new_service.create("trial", checkout)
     for path in new_service._LISTS:
         assert "trial" in (checkout / path).read_text().lower(), path
-    assert '"trial", "gateway")' in (checkout / "scripts/services.py").read_text()
+    assert re.search(r'^NAMES = \([^)]*"trial"', (checkout / "scripts/services.py").read_text(), re.MULTILINE)
+
+
+def test_a_new_service_lacks_nothing_but_what_make_writes(checkout: Path) -> None:
+    new_service.create("trial", checkout)
+    places = lacking(checkout, "trial", stores=True)
+    assert places == [
+        "deploy/grafana/dashboards/<name>.json (`make docs`)",
+        "k8s/generated/kafka/kafka.yaml (`make k8s`)",
+    ]
+
+
+@pytest.mark.parametrize("name", ["trial", "abcdefghijklmnopqrs"])
+def test_what_is_written_and_what_is_edited_passes_the_linter(checkout: Path, name: str) -> None:
+    new_service.create(name, checkout)
+    for command in (["ruff", "check", "--no-cache", "."], ["ruff", "format", "--no-cache", "--check", "."]):
+        told = subprocess.run(command, cwd=checkout, capture_output=True, text=True, check=False)
+        assert told.returncode == 0, told.stdout + told.stderr
+
+
+def test_new_services_may_follow_each_other(checkout: Path) -> None:
+    names = ("trial", "abcdefghijklmnopqrs", "another")
+    for name in names:
+        new_service.create(name, checkout)
+    for name in names:
+        assert len(lacking(checkout, name, stores=True)) == 2, name
+
+
+def test_a_service_has_a_dashboard_before_it_has_rows_of_its_own() -> None:
+    assert "trial" not in dashboards.OWN
+    assert [title for title, _ in dashboards.rows_of("trial")] == ["Requests", "Saturation"]
 
 
 @pytest.mark.parametrize("name", ["", "Attendance", "at", "time-sheet", "../escape"])

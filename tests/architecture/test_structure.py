@@ -1,5 +1,6 @@
 """The structure that a newcomer relies on: the same modules in every service, and pages that match the code."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -74,6 +75,15 @@ def test_what_is_subscribed_is_published_by_somebody() -> None:
 def test_the_diagram_in_the_architecture_page_is_what_the_code_says() -> None:
     text = diagram.PAGE.read_text(encoding="utf-8")
     assert diagram.page_with_diagram(text) == text, "docs/architecture.md differs from the code; run `make docs`."
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=_ids(list(SERVICES)))
+def test_the_table_in_the_architecture_page_names_the_streams_of_a_service(service: Service) -> None:
+    (row,) = [
+        one for one in diagram.PAGE.read_text(encoding="utf-8").splitlines() if one.startswith(f"| `{service.name}`")
+    ]
+    named = re.findall(r"`([a-z-]+)-(?:…|<\w+>|<\w+>\.<\w+>|monthly)`", row.split(" | ")[-1])
+    assert set(named) == {one.category for one in service.deciders}
 
 
 def test_the_import_rules_hold() -> None:

@@ -2,6 +2,8 @@
 
 import json
 import subprocess
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,34 +65,55 @@ def test_a_consumer_parses_every_example_of_its_producer(service: Service, model
             model.model_validate(example)
 
 
-def test_a_released_contract_changes_only_by_optional_fields() -> None:
-    tag = subprocess.run(
-        ["git", "describe", "--tags", "--abbrev=0", "--match", "v*"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    ).stdout.strip()  # fmt: skip
-    for schemas in _contracts().values():
-        for schema in schemas:
-            path = schema.pop("path").relative_to(ROOT)
-            shown = subprocess.run(
-                ["git", "show", f"{tag or 'HEAD'}:{path}"],
-                cwd=ROOT, capture_output=True, text=True, check=False,
-            )  # fmt: skip
-            if tag and shown.returncode == 0:
-                assert compatibility.breaking_changes(json.loads(shown.stdout), schema) == [], str(path)
+def test_a_released_contract_stays_and_changes_only_by_optional_fields() -> None:
+    released = compatibility.released()
+    assert released, "tests/contract/released.json is empty"
+    assert compatibility.broken(released, contracts.kept()) == []
 
 
-_RELEASED = {
+_RELEASED: dict[str, Any] = {
+    "$id": "people/person.moved.v1",
+    "x-topic": "leave.people.v1",
+    "title": "person.moved",
     "type": "object",
-    "properties": {"employee_id": {"type": "string"}, "day": {"$ref": "#/$defs/Day"}},
+    "properties": {
+        "employee_id": {"type": "string"},
+        "day": {"$ref": "#/$defs/Day"},
+        "description": {"anyOf": [{"$ref": "#/$defs/Sealed"}, {"type": "null"}]},
+        "shares": {"type": "object", "additionalProperties": {"type": "integer"}},
+        "part": {"type": "string", "enum": ["morning", "afternoon"]},
+    },
     "required": ["employee_id", "day"],
-    "$defs": {"Day": {"type": "object", "properties": {"minutes": {"type": "integer"}}, "required": ["minutes"]}},
+    "$defs": {
+        "Day": {"type": "object", "properties": {"minutes": {"type": "integer"}}, "required": ["minutes"]},
+        "Sealed": {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]},
+    },
 }
 
 
-def test_an_optional_field_more_is_compatible() -> None:
-    current = json.loads(json.dumps(_RELEASED))
-    current["properties"]["note"] = {"type": "string"}
-    assert compatibility.breaking_changes(_RELEASED, current) == []
+def changed(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    current: dict[str, Any] = json.loads(json.dumps(_RELEASED))
+    change(current)
+    return current
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda one: one["properties"].update(note={"type": "string"}),
+        lambda one: one["$defs"]["Day"]["properties"].update(part={"type": "string", "default": "full"}),
+        lambda one: one["$defs"]["Sealed"]["properties"].update(key={"type": "string"}),
+        lambda one: one["$defs"]["Day"].update(description="A day of leave."),
+        lambda one: one.update(examples=[{}]),
+        lambda one: one["required"].append("part"),
+    ],
+    ids=[
+        "a field", "a field of a part", "a field of a choice", "a description", "an example",
+        "what was optional is always there",
+    ],
+)  # fmt: skip
+def test_what_a_consumer_passes_over_is_compatible(change: Any) -> None:
+    assert compatibility.breaking_changes(_RELEASED, changed(change)) == []
 
 
 @pytest.mark.parametrize(
@@ -106,12 +129,62 @@ def test_an_optional_field_more_is_compatible() -> None:
             lambda one: (one["properties"].update(x={"type": "string"}), one["required"].append("x")),
             "/x: is new and required",
         ),
+        (lambda one: one.update({"x-topic": "leave.b.v1"}), "/: x-topic was 'leave.people.v1', is 'leave.b.v1'"),
+        (
+            lambda one: one["$defs"]["Sealed"]["required"].clear(),
+            "/description/text: was always there and is now optional",
+        ),
+        (lambda one: one["properties"]["description"]["anyOf"].pop(), "/description: the alternatives (anyOf) changed"),
+        (
+            lambda one: one["properties"]["shares"]["additionalProperties"].update(type="string"),
+            "/shares/additionalProperties: type was 'integer', is 'string'",
+        ),
+        (
+            lambda one: one["properties"]["part"]["enum"].append("full"),
+            "/part: enum was ['morning', 'afternoon'], is ['morning', 'afternoon', 'full']",
+        ),
     ],
 )
 def test_what_a_consumer_would_trip_over_is_named(change: Any, told: str) -> None:
-    current = json.loads(json.dumps(_RELEASED))
-    change(current)
-    assert told in compatibility.breaking_changes(_RELEASED, current)
+    assert compatibility.breaking_changes(_RELEASED, changed(change)) == [told]
+
+
+def test_a_contract_that_is_gone_is_named_and_a_new_one_is_free() -> None:
+    name, other = "people/person.moved.v1", "people/person.left.v1"
+    assert compatibility.broken({name: _RELEASED}, {name: _RELEASED, other: {}}) == []
+    assert compatibility.broken({name: _RELEASED, other: {}}, {name: _RELEASED}) == [f"{other}: is gone"]
+    assert compatibility.broken({name: _RELEASED}, {name: changed(lambda one: one["properties"].pop("day"))}) == [
+        f"{name}: /day: was removed"
+    ]
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of contracts with one, which is released."""
+    monkeypatch.setattr(compatibility, "RELEASED", tmp_path / "released.json")
+    monkeypatch.setattr(contracts, "kept", partial(contracts.kept, tmp_path / "contracts"))
+    (tmp_path / "contracts/people").mkdir(parents=True)
+    (tmp_path / "contracts/people/person.moved.v1.json").write_text(json.dumps(_RELEASED))
+    (tmp_path / "released.json").write_text("{}")
+    assert contracts.release() == 0
+    return tmp_path
+
+
+def test_a_release_notes_what_stands_there(checkout: Path) -> None:
+    assert list(compatibility.released()) == ["people/person.moved.v1"]
+    (noted,) = compatibility.released().values()
+    assert noted["properties"].keys() == _RELEASED["properties"].keys(), "also fields by the name of a word for people"
+    assert compatibility.broken(compatibility.released(), {"people/person.moved.v1": _RELEASED}) == []
+    lines = (checkout / "released.json").read_text().splitlines()
+    assert len(lines) == 3, "a contract a line, so that a difference shows which"
+
+
+def test_a_release_that_would_break_a_consumer_is_refused(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (checkout / "released.json").read_text()
+    (checkout / "contracts/people/person.moved.v1.json").unlink()
+    assert contracts.release() == 1
+    assert "people/person.moved.v1: is gone" in capsys.readouterr().err
+    assert (checkout / "released.json").read_text() == before
 
 
 def test_the_web_app_knows_the_api_as_it_is(tmp_path: Path) -> None:

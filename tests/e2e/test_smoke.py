@@ -1,4 +1,4 @@
-"""The smoke test on the embedded system; tests/containers runs the same on `docker compose`."""
+"""The smoke test on the embedded system; tests/compose runs the same on `docker compose`."""
 
 from tests.e2e import smoke
 from tests.e2e.company import Company

@@ -134,6 +134,18 @@ class Store:
         rows = self._connection.execute("SELECT partition, next_offset FROM offsets")
         return {row["partition"]: row["next_offset"] - 1 for row in rows}
 
+    def begin(self, ends: Mapping[int, int]) -> dict[int, int]:
+        """Return where to go on in each partition of a topic that ends at these offsets.
+
+        Where a partition ends before the last message that was taken, the topic was made anew: everything is then read
+        from its beginning, for the facts that would tell stand before that place.
+        """
+        offsets = self.offsets()
+        if any(offsets.get(partition, -1) >= end for partition, end in ends.items()):
+            self.forget_offsets()
+            offsets = {}
+        return {partition: offsets.get(partition, 0) for partition in ends}
+
     def forget_offsets(self) -> None:
         """Read everything again from the beginning: what was seen is recognised."""
         with self._transaction() as do:

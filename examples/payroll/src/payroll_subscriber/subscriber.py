@@ -29,10 +29,10 @@ async def run(
     )
     await client.start()
     try:
-        offsets = store.offsets()
-        for one in client.assignment():  # all partitions: it belongs to no group
-            client.seek(one, offsets.get(one.partition, 0))
-        ends = await client.end_offsets(client.assignment())
+        ends = await client.end_offsets(client.assignment())  # all partitions: it belongs to no group
+        offsets = store.begin({one.partition: end for one, end in ends.items()})
+        for one in ends:
+            client.seek(one, offsets[one.partition])
         while not stop.is_set() and not (once and await _reached(client, ends)):
             fetched = await client.getmany(timeout_ms=500, max_records=BATCH)
             messages = [

@@ -13,7 +13,7 @@ from lms.kernel.pages import Page, PageDep
 from lms.specimen import commands as use_cases
 from lms.specimen.projections import things
 
-router = APIRouter(prefix="/api/v1/things", tags=["things"])
+router = APIRouter(prefix="/api/v1/specimen", tags=["specimen"])
 
 Editor = Annotated[Caller, Depends(requires("hr", "admin"))]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,36}$")]
@@ -50,7 +50,7 @@ async def post_thing(body: ThingBody, caller: Editor, commands: CommandsDep) -> 
     async def create(uow: UnitOfWork) -> ThingAnswer:
         return _written(await use_cases.create_thing(uow, body.name))
 
-    return await commands.run(create, status=201, location=lambda made: f"/api/v1/things/{made.id}")
+    return await commands.run(create, status=201, location=lambda made: f"/api/v1/specimen/{made.id}")
 
 
 @router.post("/{thing_id}/rename", response_model=ThingAnswer)

@@ -31,9 +31,11 @@ import { useState, type MouseEvent, type ReactNode } from 'react';
 import { useTranslation } from 'react-i18next';
 import { Link, NavLink, Outlet, useLocation } from 'react-router';
 import { casesOf, notifications } from '../api/queries';
+import { useTroubleText } from '../components/Trouble';
 import { LANGUAGES, speak, type Language } from '../i18n';
 import { useLiveUpdates } from './live';
 import { useHasRole, useMe, useSession } from './session';
+import { useSay } from './toasts';
 
 const DRAWER = 248;
 
@@ -212,6 +214,8 @@ function OwnMenu() {
   const { t, i18n } = useTranslation();
   const me = useMe();
   const { signOut } = useSession();
+  const say = useSay();
+  const text = useTroubleText();
   const [anchor, setAnchor] = useState<HTMLElement | null>(null);
   const name = me.person ? `${me.person.given_name} ${me.person.family_name}` : me.id;
   const initials = me.person ? `${me.person.given_name.charAt(0)}${me.person.family_name.charAt(0)}` : '?';
@@ -269,7 +273,9 @@ function OwnMenu() {
         <MenuItem
           onClick={() => {
             close();
-            void signOut();
+            signOut().catch((error: unknown) => {
+              say(text(error instanceof Error ? error : new Error(String(error))), 'error');
+            });
           }}
         >
           <ListItemIcon />

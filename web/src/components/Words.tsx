@@ -27,9 +27,10 @@ export function StatusChip({ status }: { status: AnyStatus }) {
 /** The name of a person; of one who has left, that they have. */
 export function PersonName({ id }: { id: string }) {
   const { t } = useTranslation();
-  const { data, isPending } = useColleague(id);
+  const { data, isPending, isSuccess } = useColleague(id);
   if (isPending) return <Skeleton component="span" width={110} sx={{ display: 'inline-block' }} />;
-  return <>{data ? `${data.given_name} ${data.family_name}` : t('common.formerColleague')}</>;
+  if (data) return <>{`${data.given_name} ${data.family_name}`}</>;
+  return <>{isSuccess ? t('common.formerColleague') : '…'}</>;
 }
 
 /** Return the name of a person once it is known. */

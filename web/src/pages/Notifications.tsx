@@ -55,6 +55,7 @@ export function Notifications() {
         )
       }
     >
+      {readingAll.error && <Trouble error={readingAll.error} />}
       {found.error && <Trouble error={found.error} onRetry={found.refetch} />}
       {reading.error && <Trouble error={reading.error} />}
       {found.isPending && <Skeleton variant="rounded" height={90} />}

@@ -32,8 +32,8 @@ export function Person() {
   const isHr = useHasRole('hr');
   const found = useQuery(personOf(id));
   const [adjusting, setAdjusting] = useState(false);
-  if (found.error) return <Trouble error={found.error} onRetry={found.refetch} />;
-  if (!found.data) return <LinearProgress aria-label={t('common.loading')} />;
+  const trouble = found.error && <Trouble error={found.error} onRetry={found.refetch} />;
+  if (!found.data) return trouble ?? <LinearProgress aria-label={t('common.loading')} />;
   const person = found.data;
   const known = 'email' in person ? person : null;
   return (
@@ -52,6 +52,7 @@ export function Person() {
         )
       }
     >
+      {trouble}
       <Card sx={{ p: 2.5, mb: 4 }}>
         <Box
           component="dl"

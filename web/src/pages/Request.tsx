@@ -40,8 +40,8 @@ export function RequestPage() {
   const isHr = useHasRole('hr');
   const found = useQuery(requestOf(id));
   const [cancelling, setCancelling] = useState(false);
-  if (found.error) return <Trouble error={found.error} onRetry={found.refetch} />;
-  if (!found.data) return <LinearProgress aria-label={t('common.loading')} />;
+  const trouble = found.error && <Trouble error={found.error} onRetry={found.refetch} />;
+  if (!found.data) return trouble ?? <LinearProgress aria-label={t('common.loading')} />;
   const request = found.data;
   const changeable = CHANGEABLE.has(request.status) && (request.employee_id === me.id || isHr);
   return (
@@ -66,6 +66,7 @@ export function RequestPage() {
         )
       }
     >
+      {trouble}
       <Box
         sx={{
           display: 'grid',

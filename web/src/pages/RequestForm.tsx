@@ -80,8 +80,8 @@ export function AmendRequest() {
   const types = useQuery(leaveTypes);
   const found = useQuery({ ...requestOf(id), staleTime: Infinity });
   const error = types.error ?? found.error;
-  if (error) return <Trouble error={error} />;
-  if (!types.data || !found.data) return <CircularProgress aria-label={t('common.loading')} />;
+  if (!types.data || !found.data)
+    return error ? <Trouble error={error} /> : <CircularProgress aria-label={t('common.loading')} />;
   const shown = found.data.open ?? found.data;
   const draft: Draft = {
     leaveType: found.data.leave_type,
@@ -96,7 +96,7 @@ export function AmendRequest() {
   };
   return (
     <Page title={t('form.amendTitle')}>
-      <RequestForm draft={draft} types={types.data.items} amends={found.data} today={localToday()} />
+      <RequestForm key={id} draft={draft} types={types.data.items} amends={found.data} today={localToday()} />
     </Page>
   );
 }
@@ -127,7 +127,7 @@ interface Props {
   amends?: LeaveRequest;
 }
 
-function RequestForm({ draft: initial, types, today, amends }: Props) {
+function RequestForm({ draft: initial, types, today, amends: amended }: Props) {
   const { t } = useTranslation();
   const navigate = useNavigate();
   const client = useQueryClient();
@@ -135,6 +135,8 @@ function RequestForm({ draft: initial, types, today, amends }: Props) {
   const text = useTroubleText();
   const keyFor = useIdempotencyKey();
   const [draft, setDraft] = useState(initial);
+  // The version that the draft was made from: by a later one it would overwrite what somebody else has changed since.
+  const [amends] = useState(amended);
   const change = (changes: Partial<Draft>) => {
     setDraft((before) => {
       const after = { ...before, ...changes };

@@ -45,8 +45,8 @@ export function Pending() {
   const found = useInfiniteQuery(casesOf('pending'));
   const [chosen, setChosen] = useState<ReadonlySet<string>>(new Set());
   const [deciding, setDeciding] = useState<Deciding | null>(null);
-  if (found.error) return <Trouble error={found.error} onRetry={found.refetch} />;
-  if (found.isPending) return <Skeleton variant="rounded" height={90} />;
+  const trouble = found.error && <Trouble error={found.error} onRetry={found.refetch} />;
+  if (!found.data) return trouble ?? <Skeleton variant="rounded" height={90} />;
   const cases = found.data.pages.flatMap((page) => page.items);
   if (cases.length === 0) return <Nothing>{t('approvals.nothing')}</Nothing>;
   const selected = cases.filter((one) => chosen.has(keyOf(one))).slice(0, MOST_AT_ONCE);
@@ -58,6 +58,7 @@ export function Pending() {
   };
   return (
     <>
+      {trouble}
       <Stack direction="row" sx={{ mb: 1, gap: 1, alignItems: 'center', flexWrap: 'wrap' }}>
         <Checkbox
           checked={selected.length === cases.length}
@@ -340,14 +341,15 @@ export function Decided() {
   const { t } = useTranslation();
   const me = useMe();
   const found = useInfiniteQuery(casesOf('decided'));
-  if (found.error) return <Trouble error={found.error} onRetry={found.refetch} />;
-  if (found.isPending) return <Skeleton variant="rounded" height={90} />;
+  const trouble = found.error && <Trouble error={found.error} onRetry={found.refetch} />;
+  if (!found.data) return trouble ?? <Skeleton variant="rounded" height={90} />;
   const cases = found.data.pages
     .flatMap((page) => page.items)
     .sort((one, other) => other.updated_at.localeCompare(one.updated_at));
   if (cases.length === 0) return <Nothing>{t('approvals.noneDecided')}</Nothing>;
   return (
     <>
+      {trouble}
       <Stack component="ul" sx={{ listStyle: 'none', m: 0, p: 0, gap: 1 }}>
         {cases.map((one) => (
           <Card

@@ -103,6 +103,9 @@ LINGER_SECONDS = 0.05
 """How long events that change nothing which anybody waits for (those that a consumer does not read, and all events of a
 recorder) are gathered, so that they are noted together and not each in a transaction of its own."""
 
+UNASKED_LOOK_SECONDS = 2.0
+"""Between two looks at parked keys while none is known to wait: another copy may have parked one."""
+
 STALL_SECONDS = 30.0
 """A consumer with lag whose position stands still for so long is rebuilt (aiokafka #1037, #847, #703)."""
 
@@ -925,7 +928,7 @@ class ConsumerRunner:
                 still = before
                 _log.warning("parked keys could not be looked at", reason=error)
             self._waiting = self._waiting or still
-            await at_most(HELD_POLL if self._waiting else 2.0, self._drain_wake.wait())
+            await at_most(HELD_POLL if self._waiting else UNASKED_LOOK_SECONDS, self._drain_wake.wait())
 
     async def _drain(self) -> bool:
         """Apply what can be applied of some of the waiting keys, all in turn; say whether any key still waits."""

@@ -6,6 +6,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
@@ -357,6 +358,14 @@ def _from(address: str) -> dict[str, str]:
     return {"X-Forwarded-For": address}
 
 
+@asynccontextmanager
+async def _streaming(client: httpx.AsyncClient, headers: dict[str, str]) -> AsyncIterator[None]:
+    """Hold a connection of an address, on which a stream has begun."""
+    async with client.stream("GET", "/api/v1/events", headers=headers) as stream:
+        assert await anext(stream.aiter_lines()) == "data: first"
+        yield
+
+
 async def test_too_many_requests_from_an_address_are_refused_and_others_are_served(narrow: Edge) -> None:
     async with narrow.client() as client:
         flood = [await client.get("/api/v1/me", headers=_from("198.51.100.1")) for _ in range(10)]
@@ -371,14 +380,9 @@ async def test_too_many_requests_from_an_address_are_refused_and_others_are_serv
 
 async def test_probes_are_answered_where_their_address_has_used_up_its_requests(narrow: Edge) -> None:
     mine = _from("198.51.100.7")
-    async with narrow.client() as client, client.stream("GET", "/api/v1/events", headers=mine) as one:
-        lines = one.aiter_lines()
-        assert await anext(lines) == "data: first"
-        async with client.stream("GET", "/api/v1/events", headers=mine) as two:
-            more = two.aiter_lines()
-            assert await anext(more) == "data: first"
-            refused = [(await client.get("/api/v1/me", headers=mine)).status_code for _ in range(10)]
-            probed = [(await client.get("/readyz", headers=mine)).status_code for _ in range(10)]
+    async with narrow.client() as client, _streaming(client, mine), _streaming(client, mine):
+        refused = [(await client.get("/api/v1/me", headers=mine)).status_code for _ in range(10)]
+        probed = [(await client.get("/readyz", headers=mine)).status_code for _ in range(10)]
     assert set(refused) == {429}
     assert set(probed) == {200}
 
@@ -391,14 +395,9 @@ async def test_attempts_to_sign_in_have_a_limit_of_their_own(narrow: Edge) -> No
 
 async def test_an_address_has_so_many_connections_and_no_more(narrow: Edge) -> None:
     mine = _from("198.51.100.4")
-    async with narrow.client() as client, client.stream("GET", "/api/v1/events", headers=mine) as one:
-        lines = one.aiter_lines()
-        assert await anext(lines) == "data: first"
-        async with client.stream("GET", "/api/v1/events", headers=mine) as two:
-            more = two.aiter_lines()
-            assert await anext(more) == "data: first"
-            refused = await client.get("/api/v1/me", headers=mine)
-            served = await client.get("/api/v1/me", headers=_from("198.51.100.5"))
+    async with narrow.client() as client, _streaming(client, mine), _streaming(client, mine):
+        refused = await client.get("/api/v1/me", headers=mine)
+        served = await client.get("/api/v1/me", headers=_from("198.51.100.5"))
     assert (refused.status_code, served.status_code) == (429, 200)
 
 

@@ -19,6 +19,7 @@ import orjson
 import structlog
 from redis.asyncio import Redis
 
+from lms.gateway.limits import PAUSE_SECONDS, REDIS_SECONDS
 from lms.gateway.security import first
 from lms.kernel.auth import Caller
 from lms.kernel.clock import OFFSET_KEY
@@ -36,10 +37,6 @@ LARGEST = 64 * 1024
 """Bytes of the largest answer that is kept."""
 LONGEST_QUERY = 200
 LONGEST_SECONDS = 300
-
-REDIS_SECONDS = 0.25
-PAUSE_SECONDS = 1.0
-"""After a failure Redis is left alone for so long, so that requests do not all wait for it."""
 
 _MAX_AGE = re.compile(r"max-age=(\d{1,6})")
 _ASKING_ANEW = (b"cache-control", b"consistency-token", b"if-none-match", b"range")

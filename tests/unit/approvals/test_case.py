@@ -11,7 +11,6 @@ from lms.approvals.decider import (
     Authority,
     CaseOver,
     Close,
-    FourEyes,
     Line,
     NoSuchCase,
     OpenCase,
@@ -23,7 +22,7 @@ from lms.approvals.decider import (
     route,
 )
 from lms.approvals.events import CaseClosed, CaseOpened, CaseReassigned, Cause, LeaveApproved, StepApproved
-from lms.kernel.errors import DomainError
+from lms.kernel.errors import DomainError, FourEyes
 from lms.kernel.sealed import Sealed
 from lms.kernel.testing import given
 

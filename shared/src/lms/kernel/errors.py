@@ -69,6 +69,12 @@ class Forbidden(DomainError):
     status = 403
 
 
+class FourEyes(Forbidden):
+    """Nobody decides this about themselves, or twice in the place of two."""
+
+    code = "four-eyes"
+
+
 class NotFound(DomainError):
     """There is no such thing, or the caller may not know that there is."""
 

@@ -23,7 +23,7 @@ from lms.approvals.events import (
     StepApproved,
 )
 from lms.kernel.decider import Decider
-from lms.kernel.errors import Conflict, Forbidden, NotFound, Stale
+from lms.kernel.errors import Conflict, FourEyes, NotFound, Stale
 from lms.kernel.sealed import Sealed
 
 HR = "hr"
@@ -36,12 +36,6 @@ class NoSuchCase(NotFound):
     """There is no such case, or the caller may not know that there is."""
 
     code = "not-found"
-
-
-class FourEyes(Forbidden):
-    """Nobody decides on their own leave."""
-
-    code = "four-eyes"
 
 
 class CaseOver(Conflict):

@@ -24,7 +24,7 @@ from lms.balances.projections import catalogue, ledger, people
 from lms.balances.projections.stamps import stamp
 from lms.kernel.amounts import Amount
 from lms.kernel.auth import Caller, CallerDep, requires
-from lms.kernel.errors import FieldError, Forbidden, Malformed, NotFound
+from lms.kernel.errors import FieldError, FourEyes, Malformed, NotFound
 from lms.kernel.event import Envelope
 from lms.kernel.eventstore import Recorded
 from lms.kernel.execution import UnitOfWork
@@ -63,12 +63,6 @@ class UnknownPerson(NotFound):
     """There is no such person, or the caller may not know."""
 
     code = "employee-not-found"
-
-
-class FourEyes(Forbidden):
-    """Nobody changes their own balance."""
-
-    code = "four-eyes"
 
 
 class BalanceAnswer(Answer):

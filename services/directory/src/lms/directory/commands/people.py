@@ -28,7 +28,7 @@ from lms.directory.decider.employee import (
 from lms.directory.events import Role
 from lms.directory.projections import employees
 from lms.kernel.decider import Decider
-from lms.kernel.errors import FieldError, Forbidden, RuleBroken, Stale
+from lms.kernel.errors import FieldError, Forbidden, FourEyes, RuleBroken, Stale
 from lms.kernel.execution import UnitOfWork
 from lms.kernel.keyring import Keyring
 
@@ -51,12 +51,6 @@ class RoleNotYours(Forbidden):
     """The caller may not give or take away these roles."""
 
     code = "role-not-yours"
-
-
-class FourEyes(Forbidden):
-    """Nobody decides this about themselves."""
-
-    code = "four-eyes"
 
 
 class PasswordTooWeak(RuleBroken):

@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from functools import partial
 
 from lms.directory import store
-from lms.directory.commands.people import FourEyes, Registry
+from lms.directory.commands.people import Registry
 from lms.directory.decider import EMPLOYEE
 from lms.directory.decider.employee import Employed, EmployeeUnknown, Erase, StillEmployed
 from lms.directory.events import EmployeeErased
 from lms.directory.store import Erasure
-from lms.kernel.errors import Conflict, NotFound
+from lms.kernel.errors import Conflict, FourEyes, NotFound
 from lms.kernel.execution import Executor, UnitOfWork
 
 

@@ -362,7 +362,8 @@ def _from(address: str) -> dict[str, str]:
 async def _streaming(client: httpx.AsyncClient, headers: dict[str, str]) -> AsyncIterator[None]:
     """Hold a connection of an address, on which a stream has begun."""
     async with client.stream("GET", "/api/v1/events", headers=headers) as stream:
-        assert await anext(stream.aiter_lines()) == "data: first"
+        lines = stream.aiter_lines()  # kept, for the connection ends with what reads it
+        assert await anext(lines) == "data: first"
         yield
 
 

@@ -44,7 +44,7 @@ restore: install ## Bring everything back, TO=2026-11-28T09:30:00Z or to the las
 drill: install ## Recover from a disaster beside the running system; print recovery time and point
 	@$(RUN) lms drill
 
-test: install-tests ## Run all tests, with servers of their own
+test: install-tests ## Run all tests but the long ones (test-slow), with servers of their own
 	@scripts/test
 
 test-slow: install-tests ## Run the long forms of the race and fault tests too

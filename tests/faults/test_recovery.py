@@ -31,6 +31,7 @@ from tests.e2e.company import Company, Employee
 from tests.e2e.smoke import live_through
 from tests.faults import invariants
 from tests.faults.load import DAYS, Load
+from tests.waiting import eventually
 
 from lms.cli.home import Home
 from lms.cli.packing import make_identity
@@ -349,3 +350,26 @@ def test_the_drill_recovers_beside_the_running_system_and_loses_nothing(site: Si
     assert found["facts_lost"] > 0
     assert found["recovery_point_seconds"] > 0
     assert found["drift"] == 0
+
+
+def test_a_drill_that_is_ended_takes_its_processes_and_its_folder_with_it(site: Site) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="lms-test-drill-", dir=site.folder.parent))
+    folder.chmod(0o711)
+    site.does("backup")
+    command = [sys.executable, "-m", "lms.cli.main", "drill", "--home", str(site.folder)]
+    with subprocess.Popen(command, env={**os.environ, **site.environment, "TMPDIR": str(folder)}) as drilling:
+
+        def servers() -> list[psutil.Process]:
+            try:
+                (pid,) = [int(one.read_text()) for one in folder.glob("lms-drill-*/run/supervisord.pid")]
+                running = psutil.Process(pid)
+                return [running, *children] if len(children := running.children()) == 3 else []
+            except (ValueError, psutil.NoSuchProcess):
+                return []  # not yet
+
+        processes = eventually(servers, "the drill's servers did not start")
+        drilling.terminate()
+    assert drilling.returncode
+    _, alive = psutil.wait_procs(processes, 10)
+    assert alive == []
+    assert list(folder.iterdir()) == []

@@ -66,7 +66,7 @@ GUIDE: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """The lines as they stand in the production guide."""
 
-BACKUPS = [Backup(kind, NOW - timedelta(hours=3), NOW) for kind in KINDS]
+BACKUPS = [Backup(kind, NOW - timedelta(minutes=20), NOW) for kind in KINDS]
 WHOLE = Monitoring(down=(), targets=9, rules={"a", "b"}, failing_rules=())
 REPORT = {"dependencies": [{"name": "aiohttp", "version": "3.14", "vulns": []}]}
 WEAK = {"dependencies": [{"name": "aiohttp", "version": "3.0", "vulns": [{"id": "CVE-2024-1"}]}]}
@@ -177,8 +177,11 @@ def test_monitoring_is_judged(verdict: Verdict, outcome: Outcome) -> None:
     ("verdict", "outcome"),
     [
         (judge.backups(BACKUPS, NOW), Outcome.DONE),
-        (judge.backups(aged(26), NOW), Outcome.DONE),
-        (judge.backups(aged(26.1), NOW), Outcome.FAILED),
+        (judge.backups(aged(26, kind="database"), NOW), Outcome.DONE),
+        (judge.backups(aged(26.1, kind="database"), NOW), Outcome.FAILED),
+        (judge.backups(aged(0.5), NOW), Outcome.DONE),
+        (judge.backups(aged(0.6), NOW), Outcome.FAILED),
+        (judge.backups(aged(0.6, kind="lists"), NOW), Outcome.FAILED),
         (judge.backups(BACKUPS[1:], NOW), Outcome.FAILED),
         (judge.backups([], NOW), Outcome.FAILED),
         (judge.tried(BACKUPS), Outcome.DONE),

@@ -29,6 +29,8 @@ from lms.cli.storage import NotStored, Storage
 
 Kind = Literal["database", "keyring", "files", "lists", "log"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+OFTEN: tuple[Kind, ...] = ("lists", "log")
+"""What is stored every few minutes: it bounds what is lost with the database's machine."""
 
 FOLDERS: dict[Kind, str] = {
     "database": "databases", "keyring": "keyrings", "log": "logs", "files": "files", "lists": "lists",

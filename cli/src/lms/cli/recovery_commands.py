@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from lms.cli import rebuild, recovery
 from lms.cli.backup import BackupFailed, Made
 from lms.cli.backup_settings import Backups, settings_of
 from lms.cli.binary_log import NotALog
-from lms.cli.catalogue import KINDS, Catalogue, Kind, NoBackup
+from lms.cli.catalogue import KINDS, OFTEN, Catalogue, Kind, NoBackup
 from lms.cli.database_server import DatabaseServer, ServerFailed
 from lms.cli.drill import RECOVERY_TIME, Result, SmokeFailed, drill
 from lms.cli.packing import Damaged, NoKey
@@ -46,9 +47,6 @@ from lms.kernel.settings import BadSettings
 
 ALL: tuple[Kind, ...] = ("database", "files", "lists", "log")
 """What `lms backup` makes; the keyring is part of the databases' instant."""
-
-OFTEN: tuple[Kind, ...] = ("lists", "log")
-"""What is stored every few minutes: it bounds what is lost with the database's machine."""
 
 backups_app = typer.Typer(
     no_args_is_help=True, help="Look at the back-ups that are stored, try one out, extract files."
@@ -333,6 +331,7 @@ def drill_command(
         backups = Backups.of(settings_of(home, url=from_, identity_file=identity), _tell)
         own = home / "mysql"
         log = binary_log or (own if own.is_dir() and not host_lost else None)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # its processes end with it, as by Ctrl-C
         result = asyncio.run(drill(backups, errors, to=_instant(to), log_folder=log))
     if as_json:
         sys.stdout.write(json.dumps(result.as_json(), indent=2, default=str) + "\n")

@@ -10,11 +10,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from lms.cli.catalogue import KINDS
+from lms.cli.catalogue import KINDS, OFTEN
 from lms.cli.rebuild import Checks
 
 CERTIFICATE_DAYS = 14
-BACKUP_AGE = timedelta(hours=26)
+DAILY_BACKUP_AGE, FREQUENT_BACKUP_AGE = timedelta(hours=26), timedelta(minutes=30)
+"""The second is for what is stored every few minutes, and bounds what a disaster takes: binary log and lists."""
+
 DISK_FREE, MEMORY_FREE = 0.1, 0.08
 MOST_FAILURES = 0.01
 SLOWEST_SECONDS = 1.0
@@ -288,7 +290,7 @@ def backups(newest: Sequence[Backup], now: datetime) -> Verdict:
     faults += [
         f"{kind} is {_hours(now - one.taken_at)} old"
         for kind, one in by_kind.items()
-        if now - one.taken_at > BACKUP_AGE
+        if now - one.taken_at > (FREQUENT_BACKUP_AGE if kind in OFTEN else DAILY_BACKUP_AGE)
     ]
     return _verdict(faults, ", ".join(f"{kind} {_hours(now - one.taken_at)} old" for kind, one in by_kind.items()))
 

@@ -27,6 +27,7 @@ class Compose:
 
     def __init__(self, folder: Path) -> None:
         self.port, self.mail_port, self.edge_http, self.edge_https = (any_free_port() for _ in range(4))
+        self.prometheus_port, self.alertmanager_port = any_free_port(), any_free_port()
         compose.write(folder / "secrets", folder / "environment")
         self.home = Home.at(folder / "secrets")
         self._override = folder / "override.yml"
@@ -42,6 +43,9 @@ class Compose:
             "MAIL_PORT": str(self.mail_port),
             "EDGE_HTTP_PORT": str(self.edge_http),
             "EDGE_HTTPS_PORT": str(self.edge_https),
+            "PROMETHEUS_PORT": str(self.prometheus_port),
+            "ALERTMANAGER_PORT": str(self.alertmanager_port),
+            "ALERTMANAGER_SECRETS": str(folder / "secrets" / "alertmanager"),
         }
         self._command = [
             "docker", "compose", "--project-name", PROJECT, "--project-directory", str(ROOT),

@@ -1,14 +1,20 @@
 """`docker compose up --build` starts the core from nothing, and a request lives its whole life in it."""
 
 import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import httpx
 import pymysql
 import pytest
+import yaml
 from tests.compose.conftest import Compose
 from tests.e2e import smoke
 from tests.integration.deploy.test_databases import differing_mysql
 from tests.waiting import eventually
+
+TARGETS = Path(__file__).parents[2] / "deploy/prometheus/targets/compose"
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(900)]
 
@@ -87,6 +93,39 @@ def test_the_edge_takes_requests_by_tls_to_the_gateway(core: Compose) -> None:
     assert refused.headers.get_list("strict-transport-security") == ["max-age=63072000"]
     redirected = httpx.get(f"http://127.0.0.1:{core.edge_http}/requests")
     assert (redirected.status_code, redirected.headers["location"]) == (301, "https://localhost/requests")
+
+
+def test_prometheus_scrapes_every_process_and_alertmanager_hears_of_its_watchdog(core: Compose) -> None:
+    core("--profile", "monitoring", "up", "--detach", "--wait", "--no-deps", "prometheus", "alertmanager")
+    expected = {
+        target
+        for job in ("lms", "kafka")
+        for group in yaml.safe_load((TARGETS / f"{job}.yml").read_text("utf-8"))
+        for target in group["targets"]
+    }
+
+    def answering() -> bool:
+        asked = {"query": 'up{job=~"lms|kafka"} == 1'}
+        told = httpx.get(f"http://127.0.0.1:{core.prometheus_port}/api/v1/query", params=asked).json()
+        return {one["metric"]["instance"] for one in told["data"]["result"]} == expected
+
+    def told() -> bool:
+        alerts = httpx.get(f"http://127.0.0.1:{core.alertmanager_port}/api/v2/alerts").json()
+        return "Watchdog" in {one["labels"]["alertname"] for one in alerts}
+
+    eventually(patiently(answering), "Prometheus does not reach every process", seconds=60)
+    eventually(patiently(told), "Alertmanager has not heard of it", seconds=90)
+
+
+def patiently(look: Callable[[], bool]) -> Callable[[], bool]:
+    """Take for false what cannot be asked yet."""
+
+    def found() -> bool:
+        with suppress(httpx.TransportError):
+            return look()
+        return False
+
+    return found
 
 
 def test_the_replica_has_what_was_there_before_it_and_what_comes(core: Compose) -> None:

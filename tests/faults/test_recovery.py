@@ -361,7 +361,7 @@ def test_a_drill_that_is_ended_takes_its_processes_and_its_folder_with_it(site: 
 
         def servers() -> list[psutil.Process]:
             try:
-                (pid,) = [int(one.read_text()) for one in folder.glob("lms-drill-*/run/supervisord.pid")]
+                (pid,) = [int(one.read_text()) for one in folder.rglob("supervisord.pid")]
                 running = psutil.Process(pid)
                 return [running, *children] if len(children := running.children()) == 3 else []
             except (ValueError, psutil.NoSuchProcess):

@@ -24,6 +24,8 @@ from sqlalchemy.dialects.mysql.aiomysql import dialect as aiomysql_dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from lms.kernel.wire import Answer, ask
+
 LONGEST = 4 * 1024 * 1024
 """Characters of one round trip at most; more rows, or more statements, go in several."""
 
@@ -203,20 +205,15 @@ async def _by_core(connection: AsyncConnection, call: Call) -> Result:
 async def _send(
     connection: AsyncConnection, raw: Any, calls: Sequence[Call], texts: Sequence[tuple[int, str]], into: list[Result]
 ) -> None:
-    # Core's cursor: to ask for the text of warnings (of a row that IGNORE left out; of VALUES() on MySQL) takes another
-    # round trip.
-    cursor = connection.dialect.dbapi.Cursor(raw)  # type: ignore[union-attr]  # the dialect's module has it
-    number = texts[0][0]
+    answers: list[Answer] = []
     try:
-        await cursor.execute(";".join([text for _, text in texts]))
-        for place, (number, _) in enumerate(texts):
-            if place:
-                await cursor.nextset()
-            rows = calls[number].statement.read(await cursor.fetchall()) if cursor.description else ()
-            before = into[number]
-            into[number] = Result([*before.rows, *rows], before.rowcount + cursor.rowcount)
+        await ask(raw, ";".join([text for _, text in texts]), answers)
     except MySQLError as error:
-        await _raise(connection, calls[number].statement, error)
+        await _raise(connection, calls[texts[len(answers)][0]].statement, error)
+    for (number, _), answer in zip(texts, answers, strict=True):
+        rows = () if answer.rows is None else calls[number].statement.read(answer.rows)
+        before = into[number]
+        into[number] = Result([*before.rows, *rows], before.rowcount + answer.rowcount)
 
 
 async def _raise(connection: AsyncConnection, statement: Statement, error: MySQLError) -> NoReturn:

@@ -1,5 +1,6 @@
 """Statements that the driver sends itself do what Core would do with them."""
 
+import asyncio
 from datetime import date, datetime, time
 from typing import Any
 
@@ -92,6 +93,27 @@ async def test_rows_have_their_columns_as_attributes(things_database: Database) 
         (row,) = await ALL.rows(connection)
         (total,) = await COUNT.rows(connection)
     assert (row.thing, row.open, row.clock, total.found) == ("all", True, time(13, 45), 1)
+
+
+async def test_texts_of_every_length_are_read(things_database: Database) -> None:
+    lengths = (0, 1, 250, 251, 252, 65_535, 65_536, 400_000)
+    rows = [a_thing(str(length), said="ä" * (length // 2) + "x" * (length % 2)) for length in lengths]
+    async with things_database.transaction() as connection:
+        await together(connection, ENTER.of(rows))
+        assert [row.said for row in await ALL.rows(connection)] == [row["said"] for row in rows]
+
+
+async def test_an_answer_that_was_not_waited_for_is_nobody_elses(things_database: Database) -> None:
+    slow = Statement(select(func.sleep(1).label("slept")))
+
+    async def give_up() -> None:
+        async with things_database.transaction() as connection, asyncio.timeout(0.1):
+            await slow.rows(connection)
+
+    with pytest.raises(TimeoutError):
+        await give_up()
+    async with things_database.transaction() as connection:
+        assert await ALL.rows(connection) == []
 
 
 async def test_an_expanding_argument_takes_many_one_or_no_values(things_database: Database) -> None:

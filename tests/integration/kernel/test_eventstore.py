@@ -9,6 +9,7 @@ from typing import ClassVar
 import pytest
 from sqlalchemy import delete, func, insert, select, update
 
+from lms.kernel import failpoints
 from lms.kernel.database import Database
 from lms.kernel.decider import Decider
 from lms.kernel.errors import RuleBroken
@@ -123,6 +124,31 @@ async def test_racing_commands_are_each_decided_once(executor: Executor, databas
     assert sorted(versions) == list(range(1, 13))
     async with database.read() as connection:
         assert (await store.load(connection, ACCOUNT, "hot")).state == 12
+
+
+@pytest.mark.parametrize("checked", [True, False])
+async def test_who_decided_on_what_is_no_longer_so_decides_anew_and_without_the_version_check_would_break_the_rule(
+    executor: Executor, database: Database, monkeypatch: pytest.MonkeyPatch, checked: bool
+) -> None:
+    monkeypatch.setattr(failpoints, "_off", frozenset() if checked else frozenset({"store.version-check"}))
+    another = Executor(database, EventStore("test", CODEC), WallClock())
+    decided: list[int] = []
+
+    async def deposit_too_late(unit: UnitOfWork) -> int:
+        decided.append((await unit.load(ACCOUNT, "a")).state)
+        if len(decided) == 1:
+            await another.run(lambda first: deposit(first, "a", LIMIT))
+        return await deposit(unit, "a", 1)
+
+    if checked:
+        with pytest.raises(Full):
+            await executor.run(deposit_too_late)
+    else:
+        await executor.run(deposit_too_late)
+    assert decided == ([0, LIMIT] if checked else [0])
+    async with database.read() as connection:
+        found = await EventStore("test", CODEC).load(connection, ACCOUNT, "a")
+    assert found.state == (LIMIT if checked else LIMIT + 1)
 
 
 async def test_a_refused_command_leaves_nothing_behind(executor: Executor, database: Database) -> None:

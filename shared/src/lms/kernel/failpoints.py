@@ -19,7 +19,7 @@ KILLS = frozenset(
         "rebuild.in-batch", "rebuild.before-swap", "outside.after-effect",
     }
 )  # fmt: skip
-SWITCHES = frozenset({"consumer.fencing", "consumer.version-check", "store.version-check"})
+SWITCHES = frozenset({"consumer.fencing", "consumer.version-check", "relay.fencing", "store.version-check"})
 
 _KILL = re.compile(r"kill(?:@(\d+))?")
 

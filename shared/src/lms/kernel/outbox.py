@@ -27,7 +27,7 @@ from sqlalchemy.exc import DBAPIError
 
 from lms.kernel.cloudevents import PARTITION_HEADER
 from lms.kernel.database import Database, is_contention, is_transient
-from lms.kernel.failpoints import failpoint
+from lms.kernel.failpoints import disabled, failpoint
 from lms.kernel.ids import new_id
 from lms.kernel.kafka import Message, Producer, is_away
 from lms.kernel.metrics import RELAY_FAILURES, RELAY_LEASE, RELAYED
@@ -56,6 +56,9 @@ _FORGET = Statement(
 One row at a time: for a list of positions the database would rather look through the whole of a short table, and wait
 for every row that a command under way has inserted and not committed.
 """
+_FORGET_UNFENCED = Statement(
+    delete(outbox).where(outbox.c.position == bindparam("position"), bindparam("holder") != "", bindparam("epoch") >= 0)
+)
 
 
 class LeaseLost(Exception):
@@ -258,10 +261,12 @@ class Relay:
 
     async def _mark(self, positions: Sequence[int]) -> None:
         async with self._database.transaction() as connection:
+            fenced = not disabled("relay.fencing")
+            forget = _FORGET if fenced else _FORGET_UNFENCED
             lease, _ = await together(
                 connection,
                 _LEASE.having(holder=self._holder),
-                _FORGET.of([{"holder": self._holder, "epoch": self._epoch, "position": one} for one in positions]),
+                forget.of([{"holder": self._holder, "epoch": self._epoch, "position": one} for one in positions]),
             )
-            if not lease.rows or lease.rows[0].epoch != self._epoch:
+            if fenced and (not lease.rows or lease.rows[0].epoch != self._epoch):
                 raise LeaseLost

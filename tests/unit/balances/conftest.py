@@ -14,6 +14,7 @@ from lms.balances.decider.account import (
     Cancel,
     Debit,
     NoteEmployment,
+    Recharge,
     RecordDue,
     Release,
     Reserve,
@@ -97,6 +98,10 @@ class Person:
     def take(self, request: str, days: tuple[ChargedDay, ...]) -> None:
         assert self.reserves(request, days)
         self.confirm(request, days)
+
+    def recharge(self, request: str, days: tuple[ChargedDay, ...], revision: int = 1) -> list[AccountEvent]:
+        fields: dict[str, Any] = {"request_id": request, "revision": revision, "cause": "holidays", "days": days}
+        return self.do(Recharge(**self._common(), **fields))
 
     def refuse(self, request: str, revision: int = 1) -> list[AccountEvent]:
         return self.do(Release(**self._common(), request_id=request, revision=revision))

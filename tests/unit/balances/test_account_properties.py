@@ -15,6 +15,7 @@ from lms.balances.decider.account import (
     Debit,
     NoteEmployment,
     Overdrawn,
+    Recharge,
     RecordDue,
     Release,
     Reserve,
@@ -70,12 +71,13 @@ def leaves(draw: Any) -> tuple[ChargedDay, ...]:
     )
 
 
-OVERDRAWING = {"cancel", "refuse", "adjust", "employ", "move", "publish"}
+OVERDRAWING = {"cancel", "refuse", "adjust", "employ", "move", "publish", "recharge"}
 """What may leave an account overdrawn beyond the limit: the limit is checked when leave is asked for."""
 steps = some.one_of(
     some.tuples(some.just("run"), dates),
     some.tuples(some.just("reserve"), requests, leaves()),
     some.tuples(some.just("confirm"), requests),
+    some.tuples(some.just("recharge"), requests, some.lists(some.sampled_from([0, 240, 480]), min_size=8, max_size=8)),
     some.tuples(some.just("refuse"), requests),
     some.tuples(some.just("cancel"), requests),
     some.tuples(some.just("employ"), dates, some.one_of(some.none(), dates)),
@@ -115,7 +117,7 @@ class Life:
         self.events += decided
         self.state = LEAVE_ACCOUNT.fold(decided, self.state)
 
-    def play(self, step: tuple[Any, ...]) -> None:  # noqa: C901  # one arm for each step
+    def play(self, step: tuple[Any, ...]) -> None:  # noqa: C901, PLR0912  # one arm for each step
         match step:
             case ("run", day):
                 self.today = max(self.today, day)
@@ -142,6 +144,23 @@ class Life:
                             **self.common, request_id=request, revision=open_.revision, leave_type="annual", days=days
                         )
                     )
+            case ("recharge", request, minutes):
+                for booking in (self.state.standing(request), self.state.open(request)):
+                    if booking:
+                        days = tuple(
+                            ChargedDay(date=day, entitlement_minutes=one, scheduled_minutes=one)
+                            for (day, _), one in zip(booking.days, minutes, strict=False)
+                            if one
+                        )
+                        self.do(
+                            Recharge(
+                                **self.common,
+                                request_id=request,
+                                revision=booking.revision,
+                                cause="holidays",
+                                days=days,
+                            )
+                        )
             case ("refuse", request):
                 self.do(Release(**self.common, request_id=request, revision=self.revisions.get(request, 1)))
             case ("cancel", request):
@@ -248,7 +267,12 @@ def test_a_replay_in_any_chunking_gives_the_same_state(life: Any, cut: int) -> N
 
 
 @settings(max_examples=300)
-@given(lives, some.lists(steps.filter(lambda step: step[0] in {"reserve", "confirm", "refuse", "cancel"}), max_size=4))
+@given(
+    lives,
+    some.lists(
+        steps.filter(lambda step: step[0] in {"reserve", "confirm", "recharge", "refuse", "cancel"}), max_size=4
+    ),
+)
 def test_nothing_falls_due_while_an_account_is_quiet_whatever_is_booked_meanwhile(life: Any, booked: Any) -> None:
     ada = live(life)
     ada.do(RecordDue(**ada.common))

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections import Counter
+from dataclasses import replace
 from datetime import date, time, timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from lms.requests.decider.book import (
     CancelLeave,
     Changes,
     Command,
+    RechargeLeave,
     RecordApproval,
     RecordInsufficient,
     RecordRejection,
@@ -25,6 +27,7 @@ from lms.requests.decider.book import (
     RequestLeave,
 )
 from lms.requests.decider.chargeable import Interval, Schedule, Work, minutes_of
+from lms.requests.decider.recharging import Changed
 from lms.requests.decider.rules import Employment, Facts, LeaveTerms
 from lms.requests.decider.states import Book
 from lms.requests.events import (
@@ -37,7 +40,6 @@ from lms.requests.events import (
 )
 
 FIRST = date(2026, 6, 1)
-WORK = Work(((FIRST, Schedule(date(2024, 1, 1), (((240, 240),) * 5 + ((0, 0),) * 2,))),))
 EMPLOYMENT = Employment(date(2020, 1, 1), None, ((date(2020, 1, 1), "berlin"),))
 
 days = st.integers(0, 13).map(lambda number: FIRST + timedelta(days=number))
@@ -49,8 +51,11 @@ terms = st.booleans()
 hours = st.none() | st.tuples(st.integers(7, 20), st.integers(1, 6)).map(lambda one: (one[0], min(one[0] + one[1], 21)))
 
 
-def facts(unit: Any, *, needs_approval: bool) -> Facts:
-    return Facts(EMPLOYMENT, WORK, LeaveTerms("annual", unit, needs_approval))
+def schedule(morning: int, afternoon: int) -> Schedule:
+    return Schedule(date(2024, 1, 1), (((morning, afternoon),) * 5 + ((0, 0),) * 2,))
+
+
+SCHEDULES = (schedule(240, 240), schedule(240, 0), schedule(120, 180))
 
 
 class LeaveBook(RuleBasedStateMachine):
@@ -59,6 +64,10 @@ class LeaveBook(RuleBasedStateMachine):
         self.book: Book = BOOK.initial
         self.log: list[BookEvent] = []
         self.asked = 0
+        self.work = Work(((FIRST, SCHEDULES[0]),))
+
+    def facts(self, unit: Any, *, needs_approval: bool) -> Facts:
+        return Facts(EMPLOYMENT, self.work, LeaveTerms("annual", unit, needs_approval))
 
     def decide(self, command: Command) -> None:
         decided = list(BOOK.decide(command, self.book))
@@ -75,18 +84,18 @@ class LeaveBook(RuleBasedStateMachine):
         interval = Interval(first, first + timedelta(days=length), "afternoon" if part == "afternoon" else "full", part)
         if at is not None:
             interval = Interval(first, first, from_time=time(at[0]), to_time=time(at[1]))
-        known = facts("half-day" if at is None else "hour", needs_approval=terms)
+        known = self.facts("half-day" if at is None else "hour", needs_approval=terms)
         self.people_ask(RequestLeave(f"r{self.asked}", "anna", interval, None, "anna", known, today))
 
     @rule(name=requests, first=days, last=days, today=today)
     def amend(self, name: str, first: date, last: date, today: date) -> None:
         changes = Changes(start_date=first, end_date=last, start_part="full", end_part="full")
-        self.people_ask(AmendLeave(name, "anna", changes, "anna", facts("hour", needs_approval=True), today))
+        self.people_ask(AmendLeave(name, "anna", changes, "anna", self.facts("hour", needs_approval=True), today))
 
     @rule(name=requests, at=hours.filter(bool), today=today)
     def amend_hours(self, name: str, at: tuple[int, int], today: date) -> None:
         changes = Changes(from_time=time(at[0]), to_time=time(at[1]))
-        self.people_ask(AmendLeave(name, "anna", changes, "anna", facts("hour", needs_approval=True), today))
+        self.people_ask(AmendLeave(name, "anna", changes, "anna", self.facts("hour", needs_approval=True), today))
 
     @rule(name=requests, today=today)
     def cancel(self, name: str, today: date) -> None:
@@ -112,6 +121,23 @@ class LeaveBook(RuleBasedStateMachine):
     def rejected(self, name: str, revision: int) -> None:
         self.decide(RecordRejection(name, "anna", revision, "ben", None))
 
+    @rule(day=days, part=st.sampled_from([None, "full", "morning", "afternoon"]))
+    def holiday(self, day: date, part: Any) -> None:
+        kept = {one: of for one, of in self.work.holidays[0][1].items() if one != day} if self.work.holidays else {}
+        holidays = kept if part is None else {**kept, day: part}
+        self.changes(replace(self.work, holidays=((FIRST, holidays),)), Changed(dates=frozenset({day})))
+
+    @rule(since=days, to=st.sampled_from(SCHEDULES))
+    def works(self, since: date, to: Schedule) -> None:
+        schedules = (*(one for one in self.work.schedules if one[0] < since), (since, to))
+        self.changes(replace(self.work, schedules=schedules), Changed(since=since))
+
+    def changes(self, work: Work, changed: Changed) -> None:
+        self.work = work
+        recharge = RechargeLeave("anna", "schedule", changed, work, {"annual": "hour"}, ())
+        self.decide(recharge)
+        assert BOOK.decide(recharge, self.book) == []
+
     @invariant()
     def no_time_is_booked_by_two_requests(self) -> None:
         booked: dict[tuple[date, int], str] = {}
@@ -130,7 +156,7 @@ class LeaveBook(RuleBasedStateMachine):
             for revision in request.booking:
                 dearest |= Counter({day.date: day.scheduled_minutes for day in revision.days})
             cost += dearest
-        assert all(minutes <= sum(WORK.scheduled_on(day)) for day, minutes in cost.items())
+        assert all(minutes <= sum(self.work.scheduled_on(day)) for day, minutes in cost.items())
 
     @invariant()
     def cancelled_days_are_gaps_within_what_is_left(self) -> None:

@@ -124,6 +124,16 @@ def test_what_is_taken_back_keeps_the_code_that_it_was_booked_under() -> None:
     ]
 
 
+def test_a_holiday_within_a_closed_month_is_taken_back_in_the_next_one() -> None:
+    taken_back = line(FRIDAY, -480, "2026-08", original_period="2026-07")
+    assert given(ABSENCES, BOOKED).when(book(day(MONDAY), closed="2026-07")) == [told(AbsenceCorrected, taken_back)]
+
+
+def test_leave_that_costs_nothing_any_more_and_then_something_again_is_confirmed_anew() -> None:
+    nothing_left = given(ABSENCES, BOOKED).after(book())
+    assert nothing_left.when(book(day(MONDAY))) == [told(AbsenceConfirmed, line(MONDAY, 480, "2026-08"))]
+
+
 def test_cancelled_leave_is_revoked_whole() -> None:
     revoked = told(AbsenceRevoked, line(FRIDAY, -480, "2026-07"), line(MONDAY, -480, "2026-08"), revision=2)
     assert given(ABSENCES, BOOKED).when(revoke()) == [revoked]

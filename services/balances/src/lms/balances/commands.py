@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from lms.balances import store
 from lms.balances.decider import LEAVE_ACCOUNT, LEAVE_TYPE, POLICY
@@ -13,6 +13,7 @@ from lms.balances.decider.account import (
     Cancel,
     Debit,
     NoteEmployment,
+    Recharge,
     RecordDue,
     Release,
     Reserve,
@@ -137,6 +138,28 @@ async def debit(
         leave_type=leave_type,
         days=days,
         replaces_revision=replaces_revision,
+    )
+    await _decide(uow, employee_id, command)
+
+
+async def recharge(
+    uow: UnitOfWork,
+    *,
+    employee_id: str,
+    request_id: str,
+    revision: int,
+    cause: Literal["holidays", "schedule", "location"],
+    days: tuple[ChargedDay, ...],
+    rests_on: tuple[RestsOn, ...],
+) -> None:
+    """Let a booked revision cost something else, or answer that it is no longer covered."""
+    command = Recharge(
+        **await _common(uow, employee_id),
+        request_id=request_id,
+        revision=revision,
+        cause=cause,
+        days=days,
+        rests_on=rests_on,
     )
     await _decide(uow, employee_id, command)
 

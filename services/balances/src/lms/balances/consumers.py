@@ -16,6 +16,7 @@ from lms.balances.upstream import (
     LeaveAmended,
     LeaveCancelled,
     LeaveConfirmed,
+    LeaveRecharged,
     LeaveRefused,
     LeaveRequested,
     Rest,
@@ -80,6 +81,19 @@ async def on_confirmed(uow: UnitOfWork, fact: LeaveConfirmed, _envelope: Envelop
     )
 
 
+async def on_recharged(uow: UnitOfWork, fact: LeaveRecharged, _envelope: Envelope) -> None:
+    """Book the difference; of open leave that is no longer covered, answer that it is not."""
+    await commands.recharge(
+        uow,
+        employee_id=fact.employee_id,
+        request_id=fact.request_id,
+        revision=fact.revision,
+        cause=fact.cause,
+        days=_days(fact.days),
+        rests_on=_rests_on(fact.rests_on),
+    )
+
+
 async def on_refused(uow: UnitOfWork, fact: LeaveRefused, _envelope: Envelope) -> None:
     """Release."""
     await commands.release(uow, employee_id=fact.employee_id, request_id=fact.request_id, revision=fact.revision)
@@ -121,6 +135,7 @@ LIFE_OF_REQUEST = Reactor(
         LeaveRequested: on_requested,
         LeaveAmended: on_amended,
         LeaveConfirmed: on_confirmed,
+        LeaveRecharged: on_recharged,
         LeaveRefused: on_refused,
         LeaveCancelled: on_cancelled,
     },

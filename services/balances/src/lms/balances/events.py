@@ -33,6 +33,13 @@ class ChargedDay(_Part):
     scheduled_minutes: int = Field(ge=0)
 
 
+class CountedDay(_Part):
+    """What one day of a leave takes of the balance."""
+
+    date: date
+    entitlement_minutes: int = Field(ge=0)
+
+
 class LedgerEntry(_Part):
     """One signed, dated line; `lot_id` is null where the line draws on no lot: an overdraft, or an unlimited type."""
 
@@ -247,7 +254,10 @@ class BalanceInsufficient(Event):
 
 
 class BalanceReleased(Event):
-    """A reservation ended without leave: `entries` give back what was set aside."""
+    """A reservation ended without leave: `entries` give back what was set aside.
+
+    `refused` is also the cause where a later change of holidays or schedule made the leave cost more than there is.
+    """
 
     TYPE: ClassVar[str] = "balance.released"
     employee_id: str
@@ -285,6 +295,28 @@ class BalanceCredited(Event):
     entries: tuple[LedgerEntry, ...]
 
 
+class BalanceRecharged(Event):
+    """What a booked revision costs was changed by a later change of holidays, schedule or location.
+
+    `booking` is what the account has of the revision: a `reservation` or a `debit`. `days` are the leave in full as it
+    is counted from now on. `entries` are the difference to what was booked, lot by lot and day by day: what is given
+    back is positive. An open revision of confirmed leave also has entries where only its predecessor came to cost
+    something else. A debit is changed even where the balance does not cover it. `rests_on` names the facts that the
+    days were computed from; none where the days are those of before.
+    """
+
+    TYPE: ClassVar[str] = "balance.recharged"
+    employee_id: str
+    request_id: str
+    revision: int
+    leave_type: str
+    booking: Literal["reservation", "debit"]
+    cause: Literal["holidays", "schedule", "location"]
+    days: tuple[CountedDay, ...]
+    entries: tuple[LedgerEntry, ...]
+    rests_on: tuple[RestsOn, ...]
+
+
 class BalanceAdjusted(Event):
     """The balance was changed by hand (`hr`), or a lot by a change of employment (`employment-changed`).
 
@@ -316,6 +348,7 @@ AccountEvent = (
     | BalanceReleased
     | BalanceDebited
     | BalanceCredited
+    | BalanceRecharged
     | BalanceAdjusted
 )
 """Everything that happens to the account of one employee."""
@@ -334,6 +367,7 @@ EVENTS: tuple[type[Event], ...] = (
     BalanceReleased,
     BalanceDebited,
     BalanceCredited,
+    BalanceRecharged,
     BalanceAdjusted,
 )
 
@@ -402,6 +436,10 @@ EXAMPLES: tuple[Event, ...] = (
     BalanceCredited(
         employee_id=_ADA, request_id=_LEAVE, revision=1, leave_type="annual", cause="cancelled",
         replaced_by_revision=None, entries=(_GIVEN_BACK,),
+    ),
+    BalanceRecharged(
+        employee_id=_ADA, request_id=_LEAVE, revision=1, leave_type="annual", booking="debit", cause="holidays",
+        days=(), entries=(_GIVEN_BACK,), rests_on=(RestsOn(stream="calendar-france", version=3),),
     ),
     BalanceAdjusted(
         employee_id=_ADA, leave_type="annual", adjustment_id="019a0000-0000-7000-8000-00000000000b", cause="hr",

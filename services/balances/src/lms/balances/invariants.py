@@ -13,7 +13,14 @@ from lms.balances.decider.rulebook import Rulebook
 from lms.balances.decider.state import Account, lots_through, takings
 from lms.balances.projections.catalogue import rulebook
 from lms.balances.projections.ledger import Ledger, ledger_entries
-from lms.balances.upstream import EmployeeJoined, LeaveAmended, LeaveCancelled, LeaveConfirmed, LeaveRefused
+from lms.balances.upstream import (
+    EmployeeJoined,
+    LeaveAmended,
+    LeaveCancelled,
+    LeaveConfirmed,
+    LeaveRecharged,
+    LeaveRefused,
+)
 from lms.balances.upstream import LeaveRequested as Requested
 from lms.kernel.projection import live
 from lms.kernel.verify import Evidence
@@ -67,11 +74,17 @@ def _totals(account: Account) -> dict[str, int]:
 async def no_balance_passes_its_limit(evidence: Evidence) -> AsyncIterator[str]:
     """Look for a day on which leave overdraws an account beyond what its policy allows.
 
-    Accounts that somebody adjusted, that a change of employment corrected, or to which other terms came to apply (by a
-    new version, a policy of the location, a move), may stand beyond the limit for that reason: they are left out.
+    Accounts that somebody adjusted, that a change of employment corrected, to which other terms came to apply (by a
+    new version, a policy of the location, a move), or of whose leave a day came to cost something else, may stand
+    beyond the limit for that reason: they are left out.
     """
     rules = await rulebook(evidence.connection)
+    recharged = {
+        fact.employee_id async for fact, _ in evidence.heard(LIFE_OF_REQUEST) if isinstance(fact, LeaveRecharged)
+    }
     async for employee_id, loaded in evidence.states(LEAVE_ACCOUNT):
+        if employee_id in recharged:
+            continue
         for leave_type in sorted({one.leave_type for all_ in loaded.state.requests.values() for one in all_}):
             if rules.limited(leave_type):
                 for breach in _beyond(loaded.state, leave_type, rules):
@@ -130,9 +143,12 @@ def _disagreement(stage: Stage | None, state: str | None) -> str | None:
 
 
 def _follow(
-    stages: dict[int, Stage], fact: Requested | LeaveAmended | LeaveConfirmed | LeaveRefused | LeaveCancelled
+    stages: dict[int, Stage],
+    fact: Requested | LeaveAmended | LeaveConfirmed | LeaveRecharged | LeaveRefused | LeaveCancelled,
 ) -> None:
     match fact:
+        case LeaveRecharged():
+            pass  # it ends and begins nothing
         case LeaveCancelled():
             stages.update(dict.fromkeys(stages, "over"))
         case LeaveRefused():

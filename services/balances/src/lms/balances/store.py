@@ -16,7 +16,14 @@ from sqlalchemy import Column, Date, Integer, MetaData, Table, func, select, upd
 from sqlalchemy.dialects.mysql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from lms.balances.events import BalanceCredited, BalanceDebited, BalanceInsufficient, BalanceReleased, BalanceReserved
+from lms.balances.events import (
+    BalanceCredited,
+    BalanceDebited,
+    BalanceInsufficient,
+    BalanceRecharged,
+    BalanceReleased,
+    BalanceReserved,
+)
 from lms.kernel.metrics import CACHE_LOOKUPS, announce_cache
 from lms.kernel.schema import events, instant, name
 
@@ -24,7 +31,15 @@ EVERYWHERE = "*"
 """The claim of a policy for all locations."""
 
 BOOKINGS = tuple(
-    one.TYPE for one in (BalanceReserved, BalanceInsufficient, BalanceReleased, BalanceDebited, BalanceCredited)
+    one.TYPE
+    for one in (
+        BalanceReserved,
+        BalanceInsufficient,
+        BalanceReleased,
+        BalanceDebited,
+        BalanceCredited,
+        BalanceRecharged,
+    )
 )
 
 CACHE = "balances"

@@ -1,7 +1,7 @@
 """The facts of other services that balances reads, each with only the fields that it reads."""
 
 from datetime import date
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -98,6 +98,18 @@ class LeaveConfirmed(ForeignEvent):
     leave_type: str
     days: tuple[Day, ...]
     replaces_revision: int | None
+
+
+class LeaveRecharged(ForeignEvent):
+    """A revision costs something else since holidays, a schedule or a location changed."""
+
+    TYPE: ClassVar[str] = "leave.recharged"
+    request_id: str
+    revision: int
+    employee_id: str
+    cause: Literal["holidays", "schedule", "location"]
+    days: tuple[Day, ...]
+    rests_on: tuple[Rest, ...]
 
 
 class LeaveRefused(ForeignEvent):

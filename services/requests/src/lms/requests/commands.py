@@ -7,16 +7,21 @@ wait for.
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
+from typing import Any
 
+import structlog
+from sqlalchemy import Select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.consumer import NotYetKnown
 from lms.kernel.errors import DomainError
 from lms.kernel.event import Prerequisite
-from lms.kernel.execution import UnitOfWork
+from lms.kernel.execution import CommandContext, UnitOfWork
 from lms.kernel.ids import new_id
 from lms.kernel.keyring import Keyring
 from lms.kernel.sealed import Sealed
+from lms.kernel.service import Runtime
 from lms.requests import store
 from lms.requests.decider import ABSENCES, BOOK, CALENDAR
 from lms.requests.decider.book import (
@@ -26,19 +31,33 @@ from lms.requests.decider.book import (
     CancelLeave,
     Changes,
     Command,
+    RechargeLeave,
     RequestLeave,
     assessed,
 )
 from lms.requests.decider.chargeable import DayCharge, Interval
 from lms.requests.decider.errors import EmployeeUnknown, NoSuchRequest
 from lms.requests.decider.payroll import MONTHLY, AbsenceCommand, BookAbsence, ClosePeriod, RevokeAbsence
+from lms.requests.decider.recharging import Changed, touched
 from lms.requests.decider.rules import Facts, shaped
-from lms.requests.events import BookEvent, LeaveCancelled, LeaveConfirmed, RestsOn
-from lms.requests.projections import employees, payroll_lines
-from lms.requests.projections.facts import facts_of, payment_of
+from lms.requests.events import (
+    BookEvent,
+    LeaveCancelled,
+    LeaveConfirmed,
+    LeaveRecharged,
+    RechargeCause,
+    RestsOn,
+)
+from lms.requests.projections import calendars, employees, leave_requests, leave_types, payroll_lines
+from lms.requests.projections.facts import facts_of, payment_of, work_of
 from lms.requests.upstream import BALANCES, DIRECTORY
 
 _OF_BALANCES = ("leave-type-", "policy-")
+
+_BATCH = 100
+"""People whose leave is charged anew that are looked up at a time."""
+
+_log = structlog.get_logger(__name__)
 
 
 async def sealed(keyring: Keyring, connection: AsyncConnection, employee_id: str, text: str | None) -> Sealed | None:
@@ -57,7 +76,8 @@ async def request_leave(
     uow: UnitOfWork, *, employee_id: str, requested_by: str, leave_type: str, interval: Interval, reason: Sealed | None
 ) -> str:
     """Ask for leave; return the id of the request. Raises what the book refuses with."""
-    facts = await facts_of(uow.connection, employee_id, leave_type, interval.start_date, interval.end_date)
+    first, last = interval.start_date, interval.end_date
+    facts = await facts_of(uow.connection, employee_id, leave_type, first, last, hold=True)
     command = RequestLeave(
         request_id=new_id(),
         employee_id=employee_id,
@@ -88,7 +108,7 @@ async def amend_leave(
     now_asked = request.newest
     interval = None if now_asked is None else changes.of(now_asked.interval)
     first, last = (uow.today, uow.today) if interval is None else (interval.start_date, interval.end_date)
-    facts = await facts_of(uow.connection, employee_id, request.leave_type, first, last)
+    facts = await facts_of(uow.connection, employee_id, request.leave_type, first, last, hold=True)
     command = AmendLeave(
         request_id=request_id,
         employee_id=employee_id,
@@ -142,8 +162,78 @@ async def record(uow: UnitOfWork, answer: Answer, rests_on: Iterable[RestsOn] = 
     await _enter(uow, answer.employee_id, answer, rests_on)
 
 
+async def recharge_leave(uow: UnitOfWork, employee_id: str, cause: RechargeCause, changed: Changed) -> None:
+    """Charge what has changed of somebody's leave anew; nothing where nothing has. Once or twice is the same.
+
+    Raises NotYetKnown while something that the days cost is not known here.
+    """
+    found = touched((await uow.load(BOOK, employee_id)).state, changed)
+    if found is None:
+        return
+    try:
+        work, rests_on = await work_of(uow.connection, employee_id, found.first, found.last)
+    except EmployeeUnknown as unknown:
+        raise NotYetKnown(f"by what {employee_id} works is not known here") from unknown
+    units = await leave_types.units_of(uow.connection, found.leave_types)
+    if found.leave_types - units.keys():
+        raise NotYetKnown(f"what {', '.join(sorted(found.leave_types - units.keys()))} is taken in is not known here")
+    command = RechargeLeave(
+        employee_id=employee_id, cause=cause, changed=changed, work=work, units=units, rests_on=rests_on
+    )
+    await _enter(uow, employee_id, command, rests_on)
+
+
+async def enter_recharge(uow: UnitOfWork, change: store.Change) -> None:
+    """Enter a change that concerns many people in the work list, if any of them has leave; the job does the work."""
+    people = await leave_requests.count_absent(uow.connection, *await _absent(uow.connection, change))
+    if people:
+        await store.enter_run(uow.connection, change, people, uow.now)
+
+
+async def _absent(connection: AsyncConnection, change: store.Change) -> tuple[Select[Any], date | None, date | None]:
+    """Return who may be concerned by a change, and from when to when (None: ever)."""
+    locations = [change.subject_id]
+    if change.subject == "calendar":
+        locations = await calendars.locations_with(connection, change.subject_id)
+    days = sorted(change.changed.dates or ())
+    first, last = (days[0], days[-1]) if days else (change.changed.since, None)
+    return employees.ever_at(locations), first, last
+
+
+async def run_recharges(runtime: Runtime) -> None:
+    """Do what is left of the work list, one person at a time, each in a transaction of its own.
+
+    A crash loses nothing: a run goes on behind its last batch, and whose leave was charged anew already is not charged
+    again. A run that comes to somebody of whom something is not known here yet goes on there the next time.
+    """
+    async with runtime.database.read() as connection:
+        runs = await store.open_runs(connection)
+    for run in runs:
+        try:
+            await _go_on(runtime, run)
+        except NotYetKnown as reason:
+            _log.warning("leave cannot be charged anew yet", reason=reason)
+
+
+async def _go_on(runtime: Runtime, run: store.RechargeRun) -> None:
+    change, last_done = run.change, run.last_employee_id
+    while True:
+        async with runtime.database.read() as connection:
+            who = await _absent(connection, change)
+            batch = await leave_requests.absent_after(connection, *who, after=last_done, limit=_BATCH)
+        for employee_id in batch:
+            recharge = partial(recharge_leave, employee_id=employee_id, cause=change.cause, changed=change.changed)
+            await runtime.executor.run(recharge, context=CommandContext(causation_id=change.change_id))
+        async with runtime.database.transaction() as connection:
+            if not batch:
+                await store.finish_run(connection, change.change_id, runtime.clock.now())
+                return
+            last_done = batch[-1]
+            await store.advance_run(connection, change.change_id, last_done, len(batch))
+
+
 async def _enter(uow: UnitOfWork, employee_id: str, command: Command, rests_on: Iterable[RestsOn] = ()) -> None:
-    """Let the book decide, and tell payroll in the same transaction what became, or is no longer, an absence."""
+    """Let the book decide, and tell payroll in the same transaction what an absence became, or that it is none."""
     handled = await uow.handle(BOOK, employee_id, command, key=employee_id, prerequisites=prerequisites(rests_on))
     await _tell_payroll(uow, handled.events)
 
@@ -152,7 +242,7 @@ async def _tell_payroll(uow: UnitOfWork, events: Sequence[BookEvent]) -> None:
     for event in events:
         told_on: Iterable[RestsOn] = ()
         match event:
-            case LeaveConfirmed():
+            case LeaveConfirmed() | LeaveRecharged(confirmed=True):
                 found = await payment_of(uow.connection, event.employee_id, event.leave_type)
                 if found is None:
                     raise NotYetKnown(f"how {event.leave_type} of {event.employee_id} is paid is not known here")

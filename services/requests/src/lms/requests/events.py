@@ -20,6 +20,7 @@ PAYROLL_TOPIC = "leave.payroll.v1"
 
 DayPart = Literal["full", "morning", "afternoon"]
 Kind = Literal["leave", "cancellation"]
+RechargeCause = Literal["holidays", "schedule", "location"]
 Period = Annotated[str, Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])$", description="A month, such as `2026-07`")]
 
 
@@ -124,6 +125,29 @@ class LeaveConfirmed(Event):
     days: tuple[ChargedDay, ...]
     replaces_revision: int | None
     decided_by: str | None
+
+
+class LeaveRecharged(Event):
+    """A later change made days of a revision cost something else; nobody asked for it, and its dates stay.
+
+    `cause` is what changed: the `holidays` that the employee keeps, their work `schedule`, or their `location`, which
+    keeps other holidays. `days` are all days of the revision as they are charged from now on, `days_before` as they
+    were until now; either may be empty, for days that cost nothing are left out. `confirmed`: the revision is the leave
+    that stands; else it is open, and `balances` answers for it anew. `rests_on` names the newest versions of what the
+    days were computed from.
+    """
+
+    TYPE: ClassVar[str] = "leave.recharged"
+
+    request_id: str
+    revision: int
+    employee_id: str
+    leave_type: str
+    confirmed: bool
+    cause: RechargeCause
+    days: tuple[ChargedDay, ...]
+    days_before: tuple[ChargedDay, ...]
+    rests_on: tuple[RestsOn, ...]
 
 
 class LeaveRefused(Event):
@@ -235,13 +259,13 @@ class _Absence(Event):
 
 
 class AbsenceConfirmed(_Absence):
-    """Leave was confirmed that payroll has not heard of before; its lines are all that stands of it."""
+    """Leave was confirmed that payroll has not heard of, or of which nothing stood; its lines are all that stands."""
 
     TYPE: ClassVar[str] = "absence.confirmed"
 
 
 class AbsenceCorrected(_Absence):
-    """Confirmed leave was changed; the lines are the difference: days that stay as they were are left out.
+    """Confirmed leave was changed, or costs something else; the lines are the difference: days that stay are left out.
 
     A day that changed has a line that takes back what stood, followed by one that books what stands now.
     """
@@ -277,6 +301,7 @@ BookEvent = (
     | LeaveAmended
     | LeaveApprovalRequested
     | LeaveConfirmed
+    | LeaveRecharged
     | LeaveRefused
     | LeaveCancelled
     | LeaveCancellationRequested
@@ -292,6 +317,7 @@ BOOK_EVENTS: tuple[type[Event], ...] = (
     LeaveAmended,
     LeaveApprovalRequested,
     LeaveConfirmed,
+    LeaveRecharged,
     LeaveRefused,
     LeaveCancelled,
     LeaveCancellationRequested,
@@ -387,6 +413,17 @@ EXAMPLES: tuple[Event, ...] = (
         days=(_MONDAY, _TUESDAY),
         replaces_revision=None,
         decided_by=_BEN,
+    ),
+    LeaveRecharged(
+        request_id=_REQUEST,
+        revision=1,
+        employee_id=_ANNA,
+        leave_type="annual",
+        confirmed=True,
+        cause="holidays",
+        days=(_MONDAY,),
+        days_before=(_MONDAY, _TUESDAY),
+        rests_on=_RESTS_ON,
     ),
     LeaveRefused(
         request_id=_REQUEST,

@@ -11,7 +11,7 @@ from lms.requests.decider.book import overlapping
 from lms.requests.decider.payroll import Absences, Booked, next_month
 from lms.requests.decider.states import AwaitingApproval, AwaitingReservation, Book, CancellationRequested, Request
 from lms.requests.events import PAYROLL_EVENTS, PayrollLine, PeriodClosed
-from lms.requests.upstream import BalanceInsufficient, BalanceReserved
+from lms.requests.upstream import BalanceInsufficient, BalanceReserved, LeaveApproved, LeaveRejected
 
 
 async def no_two_requests_book_the_same_time(evidence: Evidence) -> AsyncIterator[str]:
@@ -32,19 +32,18 @@ async def every_answer_has_moved_its_request_on(evidence: Evidence) -> AsyncIter
         requests |= loaded.state.requests
     for fact, name in answers:
         request = requests.get(fact.request_id)
-        from_balances = isinstance(fact, BalanceReserved | BalanceInsufficient)
-        if request is not None and _waits(request, fact.revision, for_balances=from_balances):
+        if request is not None and _waits(request, fact):
             yield f"revision {fact.revision} of {fact.request_id} waits, and {name} has come"
 
 
-def _waits(request: Request, revision: int, *, for_balances: bool) -> bool:
-    match request.state:
-        case AwaitingReservation(open=one) if for_balances:
-            return one.number == revision
-        case AwaitingApproval(open=one) if not for_balances:
-            return one.number == revision
-        case CancellationRequested(revision=number) if not for_balances:
-            return number == revision
+def _waits(request: Request, fact: BalanceReserved | BalanceInsufficient | LeaveApproved | LeaveRejected) -> bool:
+    match request.state, fact:
+        case AwaitingReservation(open=one), BalanceReserved() | BalanceInsufficient():
+            return one.number == fact.revision
+        case AwaitingApproval(open=one), BalanceInsufficient() | LeaveApproved() | LeaveRejected():
+            return one.number == fact.revision
+        case CancellationRequested(revision=number), LeaveApproved() | LeaveRejected():
+            return number == fact.revision
         case _:
             return False
 

@@ -19,7 +19,15 @@ from lms.balances.decider.preview import preview
 from lms.balances.decider.rulebook import Rulebook
 from lms.balances.decider.standing import Covered, Standing, booked, standing, unlimited_coverage
 from lms.balances.decider.state import Account, reference_of
-from lms.balances.events import BalanceDebited, BalanceReserved, ChargedDay, Identifier, Slug
+from lms.balances.events import (
+    BalanceDebited,
+    BalanceRecharged,
+    BalanceReserved,
+    ChargedDay,
+    Identifier,
+    RestsOn,
+    Slug,
+)
 from lms.balances.projections import catalogue, ledger, people
 from lms.balances.projections.stamps import stamp
 from lms.kernel.amounts import Amount
@@ -554,12 +562,16 @@ class _Traces:
 
     def __init__(self, recorded: Sequence[Recorded], state: Account) -> None:
         self._state = state
-        self._reserved: dict[str, tuple[BalanceReserved, Envelope]] = {}
+        self._reserved: dict[str, Envelope] = {}
+        self._rests_on: dict[str, tuple[RestsOn, ...]] = {}
         self._debited: dict[str, Envelope] = {}
         for one in recorded:
             event = one.event
             if isinstance(event, BalanceReserved):
-                self._reserved[reference_of(event.request_id, event.revision)] = (event, one.envelope)
+                reference = reference_of(event.request_id, event.revision)
+                self._reserved[reference], self._rests_on[reference] = one.envelope, event.rests_on
+            elif isinstance(event, BalanceRecharged) and event.rests_on:
+                self._rests_on[reference_of(event.request_id, event.revision)] = event.rests_on
             elif isinstance(event, BalanceDebited):
                 self._debited[reference_of(event.request_id, event.revision)] = one.envelope
 
@@ -581,8 +593,8 @@ class _Traces:
             uses=tuple(
                 UseAnswer(date=one.date, lot_id=one.lot_id, amount=Amount.of(one.minutes)) for one in covered.uses
             ),
-            rests_on=[one.model_dump() for one in reserved[0].rests_on] if reserved is not None else [],
-            reserved_by=reserved[1].event_id if reserved is not None else None,
+            rests_on=[one.model_dump() for one in self._rests_on.get(covered.reference, ())],
+            reserved_by=reserved.event_id if reserved is not None else None,
             decided_by=decided.causation_id if decided is not None else None,
             decided_at=decided.time if decided is not None else None,
         )

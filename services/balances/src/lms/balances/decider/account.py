@@ -9,7 +9,7 @@ sets aside what the revision needs beyond its predecessor, and accepts nothing t
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from itertools import combinations
 from typing import Literal, assert_never
@@ -26,6 +26,7 @@ from lms.balances.decider.state import (
     evolve,
     lots_through,
     reference_of,
+    summed,
     takings,
     takings_of,
     waits,
@@ -38,9 +39,11 @@ from lms.balances.events import (
     BalanceGrantCorrected,
     BalanceGranted,
     BalanceInsufficient,
+    BalanceRecharged,
     BalanceReleased,
     BalanceReserved,
     ChargedDay,
+    CountedDay,
     EmploymentNoted,
     LedgerEntry,
     LocationFrom,
@@ -99,6 +102,20 @@ class Debit(_Command):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Recharge(_Command):
+    """A revision costs something else since holidays, a schedule or a location changed: `days` are all of its days.
+
+    Confirmed leave follows whatever the balance. Open leave that comes to cost more than there is, is answered anew.
+    """
+
+    request_id: str
+    revision: int
+    cause: Literal["holidays", "schedule", "location"]
+    days: tuple[ChargedDay, ...]
+    rests_on: tuple[RestsOn, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Release(_Command):
     """A revision is refused: what was set aside for it is free again."""
 
@@ -125,7 +142,7 @@ class Adjust(_Command):
     reason: Sealed | None
 
 
-AccountCommand = NoteEmployment | RecordDue | Reserve | Debit | Release | Cancel | Adjust
+AccountCommand = NoteEmployment | RecordDue | Reserve | Debit | Recharge | Release | Cancel | Adjust
 
 
 class NoAccount(NotFound):
@@ -160,6 +177,9 @@ def decide(command: AccountCommand, state: Account) -> list[AccountEvent]:
             touched = _types_of(events)
         case Debit():
             events = _debit(command, state)
+            touched = _types_of(events)
+        case Recharge():
+            events = _recharge(command, state)
             touched = _types_of(events)
         case Release():
             events = _release(command, state)
@@ -417,6 +437,98 @@ def _debit(command: Debit, state: Account) -> list[AccountEvent]:
         entries=entries,
     )
     return [*events, debited]
+
+
+def _recharge(command: Recharge, state: Account) -> list[AccountEvent]:
+    booking = _booking_of(state, command.request_id, command.revision)
+    if booking is None or booking.state not in {"reserved", "debited"}:
+        return []  # it is over, or was never covered
+    days = charged(command.days)
+    if booking.days == days:
+        return []  # only scheduled minutes changed
+    recharged = _recharged(command, state, booking, days)
+    after = _fold(state, recharged)
+    if booking.state == "debited":
+        open_ = after.open(command.request_id)
+        if open_ is None:
+            return recharged
+        # What the open revision needs beyond its predecessor is another difference now. It costs what it did.
+        return [*recharged, *_recharged(replace(command, rests_on=()), after, open_, open_.days)]
+    worst = _overdrawn(command, state, after, booking.leave_type)
+    if not worst:
+        return recharged
+    total = sum(minutes for _, minutes in days)
+    return [
+        _released(command.employee_id, command.request_id, booking, "refused"),
+        BalanceInsufficient(
+            employee_id=command.employee_id,
+            request_id=command.request_id,
+            revision=command.revision,
+            leave_type=booking.leave_type,
+            requested_minutes=total,
+            available_minutes=max(0, total - worst),
+            cause="balance",
+        ),
+    ]
+
+
+def _booking_of(state: Account, request_id: str, revision: int) -> Booking | None:
+    return next((one for one in state.requests.get(request_id, ()) if one.revision == revision), None)
+
+
+def _recharged(
+    command: Recharge, state: Account, booking: Booking, days: tuple[tuple[date, int], ...]
+) -> list[AccountEvent]:
+    """Return that a booking is now of these days; nothing where that is what it is."""
+    wanted = days
+    standing = state.standing(command.request_id)
+    if booking.state == "reserved" and standing and standing.leave_type == booking.leave_type:
+        wanted = beyond(standing.days, days)
+    entries = _unlimited_entries(wanted)
+    if command.rulebook.limited(booking.leave_type):
+        reference = reference_of(command.request_id, booking.revision)
+        taken = [one for one in takings(state, booking.leave_type) if one.reference != reference]
+        taken += takings_of(reference, wanted)
+        until = max([command.today, *(one.date for one in taken)])
+        found = walk(
+            booking.leave_type,
+            lots_through(state, booking.leave_type, command.rulebook, until),
+            taken,
+            command.rulebook.terms(booking.leave_type, state.employment),
+            until,
+        )
+        entries = _entries(found, reference)
+    difference = summed((*_reversed(booking.entries), *entries))
+    if not difference and booking.days == days:
+        return []
+    return [
+        BalanceRecharged(
+            employee_id=command.employee_id,
+            request_id=command.request_id,
+            revision=booking.revision,
+            leave_type=booking.leave_type,
+            booking="debit" if booking.state == "debited" else "reservation",
+            cause=command.cause,
+            days=tuple(CountedDay(date=day, entitlement_minutes=minutes) for day, minutes in days),
+            entries=difference,
+            rests_on=command.rests_on,
+        )
+    ]
+
+
+def _overdrawn(command: Recharge, before: Account, after: Account, leave_type: str) -> int:
+    """Return by how many minutes, in the worst of the futures, `after` overdraws beyond its limit and `before`."""
+    if not command.rulebook.limited(leave_type):
+        return 0
+    terms = command.rulebook.terms(leave_type, before.employment)
+    worst = 0
+    for future in _futures(before, leave_type):
+        was, will = takings(before, leave_type, future), takings(after, leave_type, future)
+        until = max([command.today, *(one.date for one in (*was, *will))])
+        lots = lots_through(before, leave_type, command.rulebook, until)
+        walked = walk(leave_type, lots, was, terms, until), walk(leave_type, lots, will, terms, until)
+        worst = max(worst, excess(*walked, terms))
+    return worst
 
 
 def _release(command: Release, state: Account) -> list[AccountEvent]:

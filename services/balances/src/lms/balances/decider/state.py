@@ -4,6 +4,7 @@ The account remembers what came in (lots), what was booked (revisions of request
 has recorded of expiry and carry-over. Which lot covers which day it does not remember: that follows from the walk.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -22,6 +23,7 @@ from lms.balances.events import (
     BalanceGrantCorrected,
     BalanceGranted,
     BalanceInsufficient,
+    BalanceRecharged,
     BalanceReleased,
     BalanceReserved,
     ChargedDay,
@@ -203,7 +205,7 @@ def takings_of(reference: str, days: Iterable[tuple[date, int]]) -> list[Taking]
     return [Taking(day, reference, minutes) for day, minutes in days]
 
 
-def evolve(state: Account, event: AccountEvent) -> Account:  # noqa: C901, PLR0911  # one arm for each fact
+def evolve(state: Account, event: AccountEvent) -> Account:  # noqa: C901, PLR0911, PLR0912  # one arm for each fact
     """Return the state after a fact."""
     match event:
         case EmploymentNoted():
@@ -250,6 +252,8 @@ def evolve(state: Account, event: AccountEvent) -> Account:  # noqa: C901, PLR09
                 event.request_id,
                 Booking(event.revision, event.leave_type, "debited", days, event.entries),
             )
+        case BalanceRecharged():
+            return _recharged(state, event)
         case BalanceReleased():
             return _booked(state, event.request_id, Booking(event.revision, event.leave_type, "released"))
         case BalanceCredited():
@@ -330,6 +334,26 @@ def _adjusted(state: Account, event: BalanceAdjusted) -> Account:
         return _with_lot(state, event.leave_type, replace(before, minutes=before.minutes + event.minutes))
     lot = Lot(event.lot_id, "adjustment", event.minutes, event.effective_date, event.expires_on)
     return _with_lot(state, event.leave_type, lot)
+
+
+def _recharged(state: Account, event: BalanceRecharged) -> Account:
+    before = next((one for one in state.requests.get(event.request_id, ()) if one.revision == event.revision), None)
+    entries = summed((*(before.entries if before else ()), *event.entries))
+    booked: Literal["reserved", "debited"] = "debited" if event.booking == "debit" else "reserved"
+    days = tuple((one.date, one.entitlement_minutes) for one in event.days)
+    return _booked(state, event.request_id, Booking(event.revision, event.leave_type, booked, days, entries))
+
+
+def summed(entries: Iterable[LedgerEntry]) -> tuple[LedgerEntry, ...]:
+    """Return one entry for each day and lot, in their order; none where they sum to nothing."""
+    minutes: Counter[tuple[date, str | None]] = Counter()
+    for one in entries:
+        minutes[one.date, one.lot_id] += one.minutes
+    return tuple(
+        LedgerEntry(lot_id=lot_id, date=day, minutes=total)
+        for (day, lot_id), total in sorted(minutes.items(), key=lambda one: (one[0][0], one[0][1] or ""))
+        if total
+    )
 
 
 def _booked(state: Account, request_id: str, booking: Booking) -> Account:

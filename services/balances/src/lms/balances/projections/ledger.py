@@ -18,6 +18,7 @@ from lms.balances.events import (
     BalanceExpired,
     BalanceGrantCorrected,
     BalanceGranted,
+    BalanceRecharged,
     BalanceReleased,
     BalanceReserved,
     LedgerEntry,
@@ -56,7 +57,7 @@ ledger_entries = Table(
 )
 
 
-def lines(event: AccountEvent) -> list[tuple[str, LedgerEntry]]:  # noqa: PLR0911  # one arm for each fact
+def lines(event: AccountEvent) -> list[tuple[str, LedgerEntry]]:  # noqa: C901, PLR0911  # one arm for each fact
     """Return the entries of a fact with their kinds. Their sum up to a date is the balance on that date."""
     match event:
         case BalanceGranted():
@@ -74,6 +75,9 @@ def lines(event: AccountEvent) -> list[tuple[str, LedgerEntry]]:  # noqa: PLR091
             return [("reservation", one) for one in event.entries]
         case BalanceReleased():
             return [("release", one) for one in event.entries]
+        case BalanceRecharged():
+            back, anew = ("credit", "debit") if event.booking == "debit" else ("release", "reservation")
+            return [(back if one.minutes > 0 else anew, one) for one in event.entries]
         case BalanceCredited():
             return [("credit", one) for one in event.entries]
         case BalanceCarriedOver():
@@ -103,7 +107,7 @@ def _write(event: Any, envelope: Envelope) -> Iterable[Write]:
                 "revision": getattr(event, "revision", None),
                 "policy_id": getattr(event, "policy_id", None),
                 "policy_version": getattr(event, "policy_version", None),
-                "correction": getattr(event, "correction", False),
+                "correction": isinstance(event, BalanceRecharged) or getattr(event, "correction", False),
                 "reason": reason.model_dump_json() if reason is not None else None,
                 "rests_on": _json(rests_on) if rests_on else None,
                 "event_id": envelope.event_id,
@@ -132,6 +136,7 @@ class Ledger(Projection):
         BalanceReleased: _write,
         BalanceDebited: _write,
         BalanceCredited: _write,
+        BalanceRecharged: _write,
         BalanceAdjusted: _write,
     }
 

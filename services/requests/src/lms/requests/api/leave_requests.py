@@ -48,7 +48,7 @@ from lms.requests.api.calendar import absences
 from lms.requests.decider import BOOK
 from lms.requests.decider.book import Changes
 from lms.requests.decider.chargeable import Interval
-from lms.requests.events import LeaveAmended, LeaveCancelled, LeaveRefused, LeaveRequested
+from lms.requests.events import LeaveAmended, LeaveCancelled, LeaveRecharged, LeaveRefused, LeaveRequested
 from lms.requests.projections import employees, leave_requests, leave_types
 from lms.requests.projections.leave_requests import Criteria, RevisionRow, Sort, Status
 
@@ -344,9 +344,19 @@ def _step(recorded: Recorded, reason: str | None) -> TimelineItem:
         what=event.TYPE.removeprefix("leave."),
         revision=event.revision,
         by=by,
-        code=event.code if isinstance(event, LeaveRefused) else None,
+        code=_code(event),
         reason=reason,
     )
+
+
+def _code(event: Any) -> str | None:
+    match event:
+        case LeaveRefused():
+            return event.code
+        case LeaveRecharged():
+            return event.cause
+        case _:
+            return None
 
 
 async def _preview_answer(uow: UnitOfWork, caller: Caller, employee_id: str, found: use_cases.Preview) -> PreviewAnswer:

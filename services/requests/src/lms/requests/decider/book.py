@@ -4,7 +4,7 @@ It carries the process of each request. `balances` and `approvals` answer with f
 a revision that no longer waits for it changes nothing, and a decision then lapses. Such an answer is never an error.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, time
 from operator import add
@@ -14,12 +14,15 @@ from lms.kernel.decider import Decider
 from lms.kernel.errors import DomainError, FieldError, Stale
 from lms.kernel.sealed import Sealed
 from lms.requests.decider.chargeable import (
+    Booked,
     DayCharge,
     Halves,
     Interval,
     Taken,
+    Unit,
+    Work,
     charged_days,
-    halves_of,
+    each,
     minutes_of,
     per_day,
 )
@@ -31,6 +34,7 @@ from lms.requests.decider.errors import (
     Overlapping,
     RequestClosed,
 )
+from lms.requests.decider.recharging import Changed, recharged
 from lms.requests.decider.rules import Facts, broken_rules, shaped
 from lms.requests.decider.states import (
     AwaitingApproval,
@@ -52,8 +56,11 @@ from lms.requests.events import (
     LeaveCancelled,
     LeaveConfirmed,
     LeaveDecisionLapsed,
+    LeaveRecharged,
     LeaveRefused,
     LeaveRequested,
+    RechargeCause,
+    RestsOn,
 )
 
 
@@ -127,6 +134,21 @@ class CancelDays:
 
 
 @dataclass(frozen=True)
+class RechargeLeave:
+    """Charge days anew, because holidays, a schedule or a location changed for some dates.
+
+    `work` is known for all the days that `recharging.touched` named, `units` for all their leave types.
+    """
+
+    employee_id: str
+    cause: RechargeCause
+    changed: Changed
+    work: Work
+    units: Mapping[str, Unit]
+    rests_on: tuple[RestsOn, ...]
+
+
+@dataclass(frozen=True)
 class RecordReservation:
     """`balances` set the revision's minutes aside."""
 
@@ -137,7 +159,7 @@ class RecordReservation:
 
 @dataclass(frozen=True)
 class RecordInsufficient:
-    """`balances` cannot cover the revision; `code` is what the request is refused with."""
+    """`balances` cannot cover the revision, or no longer does; `code` is what the request is refused with."""
 
     request_id: str
     employee_id: str
@@ -169,13 +191,13 @@ class RecordRejection:
 Answer = RecordReservation | RecordInsufficient | RecordApproval | RecordRejection
 """What other services found."""
 
-Command = RequestLeave | AmendLeave | CancelLeave | CancelDays | Answer
+Command = RequestLeave | AmendLeave | CancelLeave | CancelDays | RechargeLeave | Answer
 
 
 def decide(command: Command, book: Book) -> Sequence[BookEvent]:
     """Return what follows from a command.
 
-    Commands of people raise a DomainError; answers of other services never do.
+    Commands of people raise a DomainError; answers of other services and later changes of facts never do.
     """
     match command:
         case RequestLeave():
@@ -186,6 +208,8 @@ def decide(command: Command, book: Book) -> Sequence[BookEvent]:
             decided = _cancel(command, _changeable(book, command))
         case CancelDays():
             decided = _cancel_days(command, _changeable(book, command))
+        case RechargeLeave():
+            decided = _recharge(command, book)
         case _:
             request = book.requests.get(command.request_id)
             decided = [] if request is None else _answered(command, request)
@@ -224,32 +248,13 @@ def overlapping(
     return Overlapping(f"Another request books {min(clashes)} already.", (FieldError("/start_date", "overlaps"),))
 
 
-class _Booked(NamedTuple):
-    """A day that a revision books: from which minute to which, and how many scheduled minutes that costs."""
-
-    date: date
-    begin: int
-    end: int
-    scheduled_minutes: int
-
-    def overlaps(self, begin: int, end: int) -> bool:
-        """Say whether it books any of the minutes from `begin` to `end` of its day."""
-        return self.begin < end and begin < self.end
-
-    @property
-    def taken(self) -> Halves:
-        """What it takes of each half at most: of hours across noon only the sum is known for certain."""
-        morning, afternoon = halves_of(self.begin, self.end)
-        return min(morning, self.scheduled_minutes), min(afternoon, self.scheduled_minutes)
-
-
-def _booked(revision: Revision, within: Interval) -> Iterator[_Booked]:
+def _booked(revision: Revision, within: Interval) -> Iterator[Booked]:
     """Return the days that a revision books if it reaches into an interval: most of a long history does not."""
     booked = revision.interval
     if booked.start_date <= within.end_date and within.start_date <= booked.end_date:
         for day in revision.days:
             begin, end = minutes_of(day.part, booked.from_time, booked.to_time)
-            yield _Booked(day.date, begin, end, day.scheduled_minutes)
+            yield Booked(day.date, begin, end, day.scheduled_minutes)
 
 
 def _taken_beside(book: Book, interval: Interval, besides: Request | None) -> Taken:
@@ -266,14 +271,10 @@ def _taken_beside(book: Book, interval: Interval, besides: Request | None) -> Ta
         for revision in request.booking:
             for one in _booked(revision, interval):
                 if interval.covers(one.date) and not one.overlaps(*interval.minutes_on(one.date)):
-                    most[one.date] = _each(max, most.get(one.date, (0, 0)), one.taken)
+                    most[one.date] = each(max, most.get(one.date, (0, 0)), one.taken)
         for day, halves in most.items():
-            taken[day] = _each(add, taken.get(day, (0, 0)), halves)
+            taken[day] = each(add, taken.get(day, (0, 0)), halves)
     return taken
-
-
-def _each(combine: Callable[[int, int], int], one: Halves, other: Halves) -> Halves:
-    return combine(one[0], other[0]), combine(one[1], other[1])
 
 
 class _Changeable(NamedTuple):
@@ -476,6 +477,33 @@ def _cancel_days(command: CancelDays, target: _Changeable) -> list[BookEvent]:
     ]
 
 
+def _recharge(command: RechargeLeave, book: Book) -> list[BookEvent]:
+    return [
+        LeaveRecharged(
+            request_id=request.request_id,
+            revision=revision.number,
+            employee_id=command.employee_id,
+            leave_type=request.leave_type,
+            confirmed=revision == request.standing,
+            cause=command.cause,
+            days=days,
+            days_before=revision.days,
+            rests_on=_newest(revision.rests_on, command.rests_on),
+        )
+        for request, revision, days in recharged(book, command.changed, command.work, command.units)
+        if days != revision.days
+    ]
+
+
+def _newest(before: Sequence[RestsOn], now: Sequence[RestsOn]) -> tuple[RestsOn, ...]:
+    versions = {one.stream: one for one in before}
+    for one in now:
+        known = versions.get(one.stream)
+        if known is None or known.version < one.version:
+            versions[one.stream] = one
+    return tuple(versions.values())
+
+
 def _reserved(command: RecordReservation, request: Request) -> list[BookEvent]:
     match request.state:
         case AwaitingReservation(open=revision) if revision.number == command.revision:
@@ -497,7 +525,9 @@ def _reserved(command: RecordReservation, request: Request) -> list[BookEvent]:
 
 def _insufficient(command: RecordInsufficient, request: Request) -> list[BookEvent]:
     match request.state:
-        case AwaitingReservation(open=revision, standing=standing) if revision.number == command.revision:
+        case (
+            AwaitingReservation(open=revision, standing=standing) | AwaitingApproval(open=revision, standing=standing)
+        ) if revision.number == command.revision:
             return [_refused(request, command.employee_id, command.revision, command.code, standing)]
     return []
 
@@ -613,5 +643,5 @@ BOOK: Decider[Command, Book, BookEvent] = Decider(
     decide=decide,
     evolve=evolve,
     state_type=Book,
-    evolve_version=2,
+    evolve_version=3,
 )

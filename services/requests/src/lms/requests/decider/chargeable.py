@@ -7,10 +7,10 @@ takes of a half is not there to be charged again.
 """
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, time, timedelta
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 from lms.requests.events import ChargedDay, DayPart
 
@@ -95,6 +95,25 @@ class Interval:
         return self.start_date <= day <= self.end_date
 
 
+class Booked(NamedTuple):
+    """A day that is booked: from which minute to which, and how many scheduled minutes that costs."""
+
+    date: date
+    begin: int
+    end: int
+    scheduled_minutes: int
+
+    def overlaps(self, begin: int, end: int) -> bool:
+        """Say whether it books any of the minutes from `begin` to `end` of its day."""
+        return self.begin < end and begin < self.end
+
+    @property
+    def taken(self) -> Halves:
+        """What it takes of each half at most: of hours across noon only the sum is known for certain."""
+        morning, afternoon = halves_of(self.begin, self.end)
+        return min(morning, self.scheduled_minutes), min(afternoon, self.scheduled_minutes)
+
+
 @dataclass(frozen=True)
 class DayCharge:
     """One day of an interval and what it costs; `holiday` is the part of it that is a holiday."""
@@ -130,7 +149,7 @@ def per_day(
     return tuple(
         DayCharge(day, interval.part_on(day), 0, 0, work.holiday_on(day))
         if day in cancelled
-        else _charge(day, interval, unit, work, taken.get(day, (0, 0)))
+        else charge(day, interval, unit, work, taken.get(day, (0, 0)))
         for day in days_of(interval)
     )
 
@@ -167,7 +186,13 @@ def halves_of(begin: int, end: int) -> Halves:
     return max(0, min(end, NOON_MINUTES) - begin), max(0, end - max(begin, NOON_MINUTES))
 
 
-def _charge(day: date, interval: Interval, unit: Unit, work: Work, elsewhere: Halves) -> DayCharge:
+def each(combine: Callable[[int, int], int], one: Halves, other: Halves) -> Halves:
+    """Return two days' halves, combined."""
+    return combine(one[0], other[0]), combine(one[1], other[1])
+
+
+def charge(day: date, interval: Interval, unit: Unit, work: Work, elsewhere: Halves) -> DayCharge:
+    """Return what one day of an interval costs; `elsewhere` is what other leave takes of its halves."""
     part = interval.part_on(day)
     holiday = work.holiday_on(day)
     asked = halves_of(*interval.minutes_on(day))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Annotated, Literal, assert_never
+from typing import Annotated, Any, Literal, assert_never
 
 from pydantic import Field
 
@@ -18,6 +18,7 @@ from lms.requests.events import (
     LeaveCancelled,
     LeaveConfirmed,
     LeaveDecisionLapsed,
+    LeaveRecharged,
     LeaveRefused,
     LeaveRequested,
     RestsOn,
@@ -192,7 +193,7 @@ def _opened(event: LeaveRequested) -> Request:
     return Request(
         request_id=event.request_id,
         leave_type=event.leave_type,
-        state=AwaitingReservation(_revision(event), None),
+        state=AwaitingReservation(revision_of(event), None),
         revisions=event.revision,
         version=0,
         needs_approval=event.needs_approval,
@@ -204,6 +205,7 @@ def _changed(
     event: LeaveAmended
     | LeaveApprovalRequested
     | LeaveConfirmed
+    | LeaveRecharged
     | LeaveRefused
     | LeaveCancelled
     | LeaveCancellationRequested
@@ -216,6 +218,8 @@ def _changed(
             changed = _awaiting_approval(request, event)
         case LeaveConfirmed():
             changed = _confirmed(request, event)
+        case LeaveRecharged():
+            changed = _recharged(request, event)
         case LeaveRefused():
             refused = _closed(request, event.revision, "refused")
             changed = replace(refused, state=Approved(request.standing) if request.standing else Rejected())
@@ -233,7 +237,7 @@ def _changed(
 def _amended(request: Request, event: LeaveAmended) -> Request:
     return replace(
         _closed(request, event.supersedes_revision, "superseded"),
-        state=AwaitingReservation(_revision(event), request.standing),
+        state=AwaitingReservation(revision_of(event), request.standing),
         revisions=event.revision,
         needs_approval=event.needs_approval if event.change == "amend" else request.needs_approval,
     )
@@ -248,6 +252,22 @@ def _awaiting_approval(request: Request, event: LeaveApprovalRequested) -> Reque
 def _confirmed(request: Request, event: LeaveConfirmed) -> Request:
     confirmed = _closed(request, event.revision, "confirmed")
     return confirmed if request.open is None else replace(confirmed, state=Approved(request.open))
+
+
+def _recharged(request: Request, event: LeaveRecharged) -> Request:
+    def as_charged_now(revision: Revision | None) -> Any:
+        if revision is None or revision.number != event.revision:
+            return revision
+        return replace(revision, days=event.days, rests_on=event.rests_on)
+
+    match request.state:
+        case AwaitingReservation() | AwaitingApproval() as state:
+            open_, standing = as_charged_now(state.open), as_charged_now(state.standing)
+            return replace(request, state=replace(state, open=open_, standing=standing))
+        case Approved() | CancellationRequested() as state:
+            return replace(request, state=replace(state, standing=as_charged_now(state.standing)))
+        case _:
+            return request
 
 
 def _cancelled(request: Request, event: LeaveCancelled) -> Request:
@@ -270,7 +290,8 @@ def _closed(request: Request, revision: int | None, outcome: Outcome) -> Request
     return request if revision is None else replace(request, outcomes={**request.outcomes, revision: outcome})
 
 
-def _revision(event: LeaveRequested | LeaveAmended) -> Revision:
+def revision_of(event: LeaveRequested | LeaveAmended) -> Revision:
+    """Return what a fact asks for."""
     return Revision(
         number=event.revision,
         interval=Interval(

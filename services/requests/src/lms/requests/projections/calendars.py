@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any, ClassVar
 
 from sqlalchemy import Column, Date, Integer, SmallInteger, Table, and_, bindparam, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.event import Envelope
 from lms.kernel.projection import Delete, Projection, Update, Upsert, Write, live
@@ -95,7 +96,7 @@ class KnownCalendar:
     holidays: dict[date, DayPart] = field(default_factory=dict)
 
 
-OF_EMPLOYEE = Statement(
+_OF_EMPLOYEE = (
     select(
         locations.c.location_id,
         locations.c.calendar_id,
@@ -118,8 +119,12 @@ OF_EMPLOYEE = Statement(
     )
     .where(live(locations, Calendars.name), locations.c.location_id.in_(assigned_ever("location")))
 )
+OF_EMPLOYEE = Statement(_OF_EMPLOYEE)
 """The locations that `:employee_id` was ever at and whose calendar is known here, with the holidays from `:first` to
 `:last`; `by_location` reads the rows."""
+
+OF_EMPLOYEE_HELD = Statement(_OF_EMPLOYEE.with_for_update(read=True))
+"""The same, held until the transaction ends (`facts.py` says what for)."""
 
 
 def by_location(rows: Iterable[Any]) -> dict[str, KnownCalendar]:
@@ -130,3 +135,13 @@ def by_location(rows: Iterable[Any]) -> dict[str, KnownCalendar]:
         if row.day is not None:
             calendar.holidays[row.day] = row.part
     return found
+
+
+async def locations_with(connection: AsyncConnection, calendar_id: str) -> list[str]:
+    """Return the locations that keep a calendar, in the order of their ids."""
+    found = (
+        select(locations.c.location_id)
+        .where(live(locations, Calendars.name), locations.c.calendar_id == calendar_id)
+        .order_by(locations.c.location_id)
+    )
+    return list((await connection.execute(found)).scalars())

@@ -1,6 +1,6 @@
 """The view `employees`: who is employed when, in which department, where, for whom, and by which schedule."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date
 from typing import Any, ClassVar, Literal
 
@@ -156,7 +156,7 @@ class Employees(Projection):
     }
 
 
-HISTORY = Statement(
+_HISTORY = (
     select(
         employees.c.employed_from,
         employees.c.last_day,
@@ -175,7 +175,11 @@ HISTORY = Statement(
     .where(live(employees, Employees.name), employees.c.employee_id == bindparam("employee_id"))
     .order_by(assignments.c.effective_from)
 )
+HISTORY = Statement(_HISTORY)
 """The employee's row joined with each of their assignments, oldest first: every request for leave asks this."""
+
+HISTORY_HELD = Statement(_HISTORY.with_for_update(read=True))
+"""The same, held until the transaction ends (`facts.py` says what for)."""
 
 
 def assigned_ever(kind: Kind) -> Select[str | None]:
@@ -184,6 +188,15 @@ def assigned_ever(kind: Kind) -> Select[str | None]:
         live(assignments, Employees.name),
         assignments.c.employee_id == bindparam("employee_id"),
         assignments.c.kind == kind,
+    )
+
+
+def ever_at(locations: Collection[str]) -> Select[str]:
+    """Return the query for everybody who was ever assigned to one of the locations, or will be."""
+    return select(assignments.c.employee_id).where(
+        live(assignments, Employees.name),
+        assignments.c.kind == "location",
+        assignments.c.value.in_(sorted(locations)),
     )
 
 

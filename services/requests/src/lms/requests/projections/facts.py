@@ -1,11 +1,17 @@
-"""Everything foreign that leave of one employee rests on, gathered from the views and named with its versions."""
+"""Everything foreign that leave of one employee rests on, gathered from the views and named with its versions.
 
+Whoever decides what days cost holds the employee's and the calendars' rows (`hold`) until the transaction ends: the
+projector, which needs them alone, then writes a change of them before or after the whole decision. So the correction
+that follows a change (`consumers.CORRECTIONS`) finds all leave that was charged without it.
+"""
+
+from collections.abc import Sequence
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from lms.kernel.statements import together
+from lms.kernel.statements import Call, Result, together
 from lms.requests.decider.chargeable import Dated, Work, in_force
 from lms.requests.decider.errors import EmployeeUnknown, UnknownLeaveType
 from lms.requests.decider.payroll import Payment
@@ -14,19 +20,68 @@ from lms.requests.events import RestsOn
 from lms.requests.projections import calendars, employees, leave_types, schedules
 
 
-async def facts_of(connection: AsyncConnection, employee_id: str, leave_type: str, first: date, last: date) -> Facts:
+async def facts_of(
+    connection: AsyncConnection, employee_id: str, leave_type: str, first: date, last: date, *, hold: bool = False
+) -> Facts:
     """Return what is known here of the employee and the leave type for the days from `first` to `last`.
 
     Raises EmployeeUnknown, also while the schedule or calendar has not come here, and UnknownLeaveType.
     """
-    found = await together(
+    *found, of_type = await together(
         connection,
-        employees.HISTORY.having(employee_id=employee_id),
-        schedules.OF_EMPLOYEE.having(employee_id=employee_id),
-        calendars.OF_EMPLOYEE.having(employee_id=employee_id, first=first, last=last),
+        *_about_work(employee_id, first, last, hold=hold),
         leave_types.FIND.having(leave_type=leave_type),
     )
-    history, of_schedules, of_calendars, of_type = (list(one.rows) for one in found)
+    known = _known_work(employee_id, first, last, found)
+    known_type = leave_types.known(list(of_type.rows), leave_type)
+    if known_type is None:
+        raise UnknownLeaveType(f"There is no leave type {leave_type!r}.")
+    return Facts(
+        employment=Employment(
+            employed_from=known.history[0].employed_from,
+            last_day=known.history[0].last_day,
+            locations=_all(known.history, "location"),
+        ),
+        work=known.work,
+        terms=known_type.terms,
+        policies=known_type.policies,
+        rests_on=known.rests_on
+        + tuple(RestsOn(stream=stream, version=version) for stream, version in known_type.streams.items()),
+    )
+
+
+async def work_of(
+    connection: AsyncConnection, employee_id: str, first: date, last: date
+) -> tuple[Work, tuple[RestsOn, ...]]:
+    """Return by what the employee works from `first` to `last`, held, and which facts say so.
+
+    Raises EmployeeUnknown, also while the schedule or calendar has not come here.
+    """
+    found = await together(connection, *_about_work(employee_id, first, last, hold=True))
+    known = _known_work(employee_id, first, last, found)
+    return known.work, known.rests_on
+
+
+class _KnownWork(NamedTuple):
+    history: list[Any]
+    work: Work
+    rests_on: tuple[RestsOn, ...]
+
+
+def _about_work(employee_id: str, first: date, last: date, *, hold: bool) -> tuple[Call, Call, Call]:
+    """Return the questions of which `_known_work` reads the answers."""
+    history, of_calendars = (
+        (employees.HISTORY_HELD, calendars.OF_EMPLOYEE_HELD) if hold else (employees.HISTORY, calendars.OF_EMPLOYEE)
+    )
+    return (
+        history.having(employee_id=employee_id),
+        schedules.OF_EMPLOYEE.having(employee_id=employee_id),
+        of_calendars.having(employee_id=employee_id, first=first, last=last),
+    )
+
+
+def _known_work(employee_id: str, first: date, last: date, found: Sequence[Result]) -> _KnownWork:
+    history, of_schedules, of_calendars = (list(one.rows) for one in found)
     if not history:
         raise EmployeeUnknown("No such employee is known here; one who has just been added is known in a moment.")
     used_schedules = _used(history, "schedule", first, last)
@@ -38,28 +93,17 @@ async def facts_of(connection: AsyncConnection, employee_id: str, leave_type: st
         raise EmployeeUnknown("The employee's schedule or calendar has not come here yet; repeat in a moment.")
     known_schedules = {value: known_schedules[value] for _, value in used_schedules}
     known_calendars = {value: known_calendars[value] for _, value in used_locations}
-    known_type = leave_types.known(of_type, leave_type)
-    if known_type is None:
-        raise UnknownLeaveType(f"There is no leave type {leave_type!r}.")
     streams = {f"employee-{employee_id}": int(history[0].version)}
     streams |= {f"schedule-{schedule_id}": one.version for schedule_id, one in known_schedules.items()}
     for location_id, calendar in known_calendars.items():
         streams[f"location-{location_id}"] = calendar.location_version
         streams[f"calendar-{calendar.calendar_id}"] = calendar.version
-    return Facts(
-        employment=Employment(
-            employed_from=history[0].employed_from,
-            last_day=history[0].last_day,
-            locations=_all(history, "location"),
-        ),
-        work=Work(
-            schedules=tuple((since, known_schedules[value].schedule) for since, value in used_schedules),
-            holidays=tuple((since, known_calendars[value].holidays) for since, value in used_locations),
-        ),
-        terms=known_type.terms,
-        policies=known_type.policies,
-        rests_on=tuple(RestsOn(stream=stream, version=version) for stream, version in streams.items())
-        + tuple(RestsOn(stream=stream, version=version) for stream, version in known_type.streams.items()),
+    work = Work(
+        schedules=tuple((since, known_schedules[value].schedule) for since, value in used_schedules),
+        holidays=tuple((since, known_calendars[value].holidays) for since, value in used_locations),
+    )
+    return _KnownWork(
+        history, work, tuple(RestsOn(stream=stream, version=version) for stream, version in streams.items())
     )
 
 

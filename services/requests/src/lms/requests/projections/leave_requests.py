@@ -18,9 +18,11 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    Select,
     SmallInteger,
     Table,
     bindparam,
+    func,
     or_,
     select,
 )
@@ -43,6 +45,7 @@ from lms.requests.events import (
     LeaveCancelled,
     LeaveConfirmed,
     LeaveDecisionLapsed,
+    LeaveRecharged,
     LeaveRefused,
     LeaveRequested,
 )
@@ -110,6 +113,15 @@ def _confirmed(event: LeaveConfirmed, envelope: Envelope) -> Iterable[Write]:
     yield _request(event.request_id, envelope, settled=True, open_revision=None)
 
 
+def _recharged(event: LeaveRecharged, envelope: Envelope) -> Iterable[Write]:
+    yield _revision(event.request_id, event.revision, **_charges(event))
+    yield Update(
+        leave_requests,
+        {"request_id": event.request_id},
+        {"updated_at": envelope.time, "version": envelope.version},
+    )
+
+
 def _refused(event: LeaveRefused, envelope: Envelope) -> Iterable[Write]:
     yield _revision(event.request_id, event.revision, status="rejected", code=event.code)
     if event.standing_revision is not None:
@@ -138,7 +150,6 @@ def _decision_lapsed(event: LeaveDecisionLapsed, envelope: Envelope) -> Iterable
 
 
 def _row(event: LeaveRequested | LeaveAmended, envelope: Envelope, *, shown: bool) -> Write:
-    fields = event.model_dump(mode="json", include={"days", "reason"})
     return Upsert(
         leave_requests,
         {
@@ -152,10 +163,8 @@ def _row(event: LeaveRequested | LeaveAmended, envelope: Envelope, *, shown: boo
             "end_part": event.end_part,
             "from_time": event.from_time,
             "to_time": event.to_time,
-            "days": orjson.dumps(fields["days"]).decode(),
-            "entitlement_minutes": sum(day.entitlement_minutes for day in event.days),
-            "scheduled_minutes": sum(day.scheduled_minutes for day in event.days),
-            "reason": None if event.reason is None else orjson.dumps(fields["reason"]).decode(),
+            **_charges(event),
+            "reason": None if event.reason is None else event.reason.model_dump_json(),
             "requested_by": event.requested_by,
             "recorded_at": envelope.time,
             "status": "pending",
@@ -167,6 +176,14 @@ def _row(event: LeaveRequested | LeaveAmended, envelope: Envelope, *, shown: boo
             "version": envelope.version,
         },
     )
+
+
+def _charges(event: LeaveRequested | LeaveAmended | LeaveRecharged) -> dict[str, Any]:
+    return {
+        "days": orjson.dumps(event.model_dump(mode="json", include={"days"})["days"]).decode(),
+        "entitlement_minutes": sum(day.entitlement_minutes for day in event.days),
+        "scheduled_minutes": sum(day.scheduled_minutes for day in event.days),
+    }
 
 
 def _revision(request_id: str, revision: int, **values: Any) -> Write:
@@ -196,6 +213,7 @@ class LeaveRequests(Projection):
         LeaveAmended: _amended,
         LeaveApprovalRequested: _approval_requested,
         LeaveConfirmed: _confirmed,
+        LeaveRecharged: _recharged,
         LeaveRefused: _refused,
         LeaveCancelled: _cancelled,
         LeaveCancellationRequested: _cancellation_requested,
@@ -303,6 +321,46 @@ async def histories(connection: AsyncConnection, request_ids: Collection[str]) -
     for row in await _HISTORIES.rows(connection, request_ids=request_ids):
         found.setdefault(row.request_id, []).append(_read(row._asdict()))
     return found
+
+
+async def absent_after(
+    connection: AsyncConnection, people: Select[Any], first: date | None, last: date | None, *, after: str, limit: int
+) -> list[str]:
+    """Return the next of `people`, a query for ids, who are or may be absent on any day from `first` to `last`.
+
+    None: from ever, for ever. In the order of their ids, behind `after`.
+    """
+    employee_id = leave_requests.c.employee_id
+    found = (
+        select(employee_id)
+        .distinct()
+        .where(*_absent(people, first, last), employee_id > after)
+        .order_by(employee_id)
+        .limit(limit)
+    )
+    return list((await connection.execute(found)).scalars())
+
+
+async def count_absent(connection: AsyncConnection, people: Select[Any], first: date | None, last: date | None) -> int:
+    """Return of how many people `absent_after` tells."""
+    found = select(func.count(leave_requests.c.employee_id.distinct())).where(*_absent(people, first, last))
+    return int(await connection.scalar(found) or 0)
+
+
+def _absent(people: Select[Any], first: date | None, last: date | None) -> list[ColumnElement[bool]]:
+    columns = leave_requests.c
+    conditions = [
+        live(leave_requests, LeaveRequests.name),
+        columns.employee_id.in_(people),
+        columns.status.in_(ABSENT),
+    ]
+    if first is not None:
+        # No leave is longer: this bound lets the database leave out the partitions of earlier years.
+        earliest = first - timedelta(days=LONGEST_INTERVAL_DAYS)
+        conditions += [columns.end_date >= first, columns.start_date > earliest]
+    if last is not None:
+        conditions.append(columns.start_date <= last)
+    return conditions
 
 
 def shown_of(revisions: Sequence[RevisionRow]) -> RevisionRow:

@@ -1,6 +1,6 @@
 """The view `leave_types`: what types of leave there are, and what their policies say of when it can be taken."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, ClassVar
@@ -14,6 +14,7 @@ from lms.kernel.event import Envelope
 from lms.kernel.projection import Projection, Upsert, Write, live
 from lms.kernel.schema import name
 from lms.kernel.statements import Statement
+from lms.requests.decider.chargeable import Unit
 from lms.requests.decider.rules import LeaveTerms, PolicyVersion
 from lms.requests.projections.employees import metadata
 from lms.requests.upstream import LeaveTypeChanged, LeaveTypeDefined, PolicyPublished
@@ -169,6 +170,16 @@ def known(rows: Sequence[Any], leave_type: str) -> KnownType | None:
         streams=streams,
         attachment_after_days=row.attachment_after_days,
     )
+
+
+async def units_of(connection: AsyncConnection, slugs: Collection[str]) -> dict[str, Unit]:
+    """Return the units of leave types; those that are not known here are left out."""
+    rows = await connection.execute(
+        select(leave_types.c.leave_type, leave_types.c.unit).where(
+            live(leave_types, LeaveTypes.name), leave_types.c.leave_type.in_(sorted(slugs))
+        )
+    )
+    return {row.leave_type: row.unit for row in rows}
 
 
 async def known_types(connection: AsyncConnection) -> list[str]:

@@ -15,13 +15,22 @@ from lms.approvals.decider import (
     NoSuchCase,
     OpenCase,
     Reassign,
+    Recharge,
     Reject,
     Route,
     StaleRevision,
     Superior,
     route,
 )
-from lms.approvals.events import CaseClosed, CaseOpened, CaseReassigned, Cause, LeaveApproved, StepApproved
+from lms.approvals.events import (
+    CaseClosed,
+    CaseOpened,
+    CaseReassigned,
+    CaseRecharged,
+    Cause,
+    LeaveApproved,
+    StepApproved,
+)
 from lms.kernel.errors import DomainError, FourEyes
 from lms.kernel.sealed import Sealed
 from lms.kernel.testing import given
@@ -72,6 +81,14 @@ def test_leave_that_needs_no_approval_is_approved_as_its_case_opens() -> None:
     assert (opened.steps, opened.assignees, opened.group) == ((), (), None)
     assert isinstance(approved, LeaveApproved)
     assert (approved.automatic, approved.decided_by) == (True, None)
+
+
+def test_an_open_case_shows_what_its_days_cost_now_and_asks_nobody_anew() -> None:
+    recharged = CaseRecharged(request_id="r1", revision=2, employee_id="anna", days_minutes=480)
+    assert OPEN.when(Recharge(480)) == [recharged]
+    assert OPEN.after(Recharge(480)).when(Recharge(480)) == []
+    assert OPEN.when(Recharge(960)) == []
+    assert OPEN.after(Approve(2, BY_BEN, REASON)).when(Recharge(480)) == []
 
 
 def test_a_case_opens_once() -> None:

@@ -22,6 +22,7 @@ from lms.approvals.decider import (
     Open,
     OpenCase,
     Reassign,
+    Recharge,
     Reject,
     case_id,
 )
@@ -83,6 +84,17 @@ async def close_case(uow: UnitOfWork, request_id: str, revision: int, employee_i
     """Close a case for which the leave book has no more use; nothing if there is none, or it is over."""
     handled = await uow.handle(CASE, case_id(request_id, revision), Close(cause), key=employee_id)
     if handled.events and (row := await approver_inbox.newest(uow.connection, request_id)) is not None:
+        uow.concerns(*row.assignees)
+
+
+async def recharge_case(uow: UnitOfWork, request_id: str, revision: int, days_minutes: int, *, confirmed: bool) -> None:
+    """Let the case show what the days cost now: that of an open revision, or of the cancellation of confirmed leave."""
+    row = await approver_inbox.newest(uow.connection, request_id)
+    if row is None or not (row.kind == "cancellation" if confirmed else row.revision == revision):
+        return
+    stream_id = case_id(request_id, row.revision)
+    handled = await uow.handle(CASE, stream_id, Recharge(days_minutes), key=row.employee_id)
+    if handled.events:
         uow.concerns(*row.assignees)
 
 

@@ -19,6 +19,7 @@ from lms.approvals.upstream import (
     LeaveApprovalRequested,
     LeaveCancelled,
     LeaveDecisionLapsed,
+    LeaveRecharged,
     LeaveRefused,
 )
 from lms.kernel.consumer import Projector, Reactor
@@ -46,6 +47,12 @@ async def on_amended(uow: UnitOfWork, fact: LeaveAmended, _envelope: Envelope) -
     """Close the case of the revision that is superseded."""
     if fact.supersedes_revision is not None:
         await commands.close_case(uow, fact.request_id, fact.supersedes_revision, fact.employee_id, "superseded")
+
+
+async def on_recharged(uow: UnitOfWork, fact: LeaveRecharged, _envelope: Envelope) -> None:
+    """Show what is decided on at what it costs now."""
+    days_minutes = sum(day.entitlement_minutes for day in fact.days)
+    await commands.recharge_case(uow, fact.request_id, fact.revision, days_minutes, confirmed=fact.confirmed)
 
 
 async def on_cancelled(uow: UnitOfWork, fact: LeaveCancelled, _envelope: Envelope) -> None:
@@ -82,6 +89,7 @@ CASES = Reactor(
     handlers={
         LeaveApprovalRequested: on_approval_requested,
         LeaveAmended: on_amended,
+        LeaveRecharged: on_recharged,
         LeaveCancelled: on_cancelled,
         LeaveRefused: on_refused,
         LeaveDecisionLapsed: on_decision_lapsed,

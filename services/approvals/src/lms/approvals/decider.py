@@ -16,6 +16,7 @@ from lms.approvals.events import (
     CaseEvent,
     CaseOpened,
     CaseReassigned,
+    CaseRecharged,
     Cause,
     Kind,
     LeaveApproved,
@@ -108,11 +109,12 @@ class Case:
 
 @dataclass(frozen=True)
 class Open:
-    """The first of `steps` waits for the assignees or the group of `route`."""
+    """The first of `steps` waits for the assignees or the group of `route`; all days cost `days_minutes`."""
 
     case: Case
     steps: tuple[str, ...]
     route: Route
+    days_minutes: int = 0
     kind: Literal["open"] = "open"
 
 
@@ -192,13 +194,20 @@ class Reassign:
 
 
 @dataclass(frozen=True)
+class Recharge:
+    """All days together cost so many entitlement minutes now."""
+
+    days_minutes: int
+
+
+@dataclass(frozen=True)
 class Close:
     """The leave book no longer needs the decision, or could not heed it."""
 
     cause: Cause
 
 
-Command = OpenCase | Approve | Reject | Reassign | Close
+Command = OpenCase | Approve | Reject | Reassign | Recharge | Close
 
 
 def decide(command: Command, state: State) -> Sequence[CaseEvent]:
@@ -215,6 +224,8 @@ def decide(command: Command, state: State) -> Sequence[CaseEvent]:
             return _rejected(command, state)
         case Reassign():
             return _reassigned(command, state)
+        case Recharge():
+            return _recharged(command, state)
         case Close():
             return _closed(command, state)
         case _:
@@ -321,6 +332,20 @@ def _reassigned(command: Reassign, state: State) -> list[CaseEvent]:
     ]
 
 
+def _recharged(command: Recharge, state: State) -> list[CaseEvent]:
+    if not isinstance(state, Open) or state.days_minutes == command.days_minutes:
+        return []
+    case = state.case
+    return [
+        CaseRecharged(
+            request_id=case.request_id,
+            revision=case.revision,
+            employee_id=case.employee_id,
+            days_minutes=command.days_minutes,
+        )
+    ]
+
+
 def _closed(command: Close, state: State) -> list[CaseEvent]:
     """Close what is open; only a lapse changes what was decided."""
     match state:
@@ -368,18 +393,22 @@ def evolve(state: State, event: CaseEvent) -> State:
     """Fold a fact into the case; whatever it says is so."""
     if isinstance(event, CaseOpened):
         case = Case(event.request_id, event.revision, event.employee_id, event.leave_type, event.kind)
-        return Open(case, event.steps, Route(event.assignees, event.group))
+        return Open(case, event.steps, Route(event.assignees, event.group), event.days_minutes)
     return state if isinstance(state, NoCase) else _changed(state, event)
 
 
 def _changed(
-    state: Open | Decided | Closed, event: CaseReassigned | StepApproved | LeaveApproved | LeaveRejected | CaseClosed
+    state: Open | Decided | Closed,
+    event: CaseReassigned | CaseRecharged | StepApproved | LeaveApproved | LeaveRejected | CaseClosed,
 ) -> State:
     changed: State = state
     match event:
         case CaseReassigned():
             if isinstance(state, Open):
                 changed = replace(state, route=Route(event.assignees, event.group))
+        case CaseRecharged():
+            if isinstance(state, Open):
+                changed = replace(state, days_minutes=event.days_minutes)
         case StepApproved():
             if isinstance(state, Open):
                 changed = replace(state, steps=state.steps[1:], route=Route(event.assignees, event.group))
@@ -401,6 +430,7 @@ CASE: Decider[Command, State, CaseEvent] = Decider(
     decide=decide,
     evolve=evolve,
     state_type=State,
+    evolve_version=2,
 )
 
 

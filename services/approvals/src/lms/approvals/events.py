@@ -51,6 +51,14 @@ class CaseReassigned(_OfCase):
     cause: Literal["reporting-line"]
 
 
+class CaseRecharged(_OfCase):
+    """All days together cost `days_minutes` (entitlement) now: holidays or a schedule changed. Nothing else does."""
+
+    TYPE: ClassVar[str] = "approval.case-recharged"
+
+    days_minutes: int
+
+
 class StepApproved(_OfCase):
     """A step that is not the last was approved; `assignees` or the `group` are asked about the next."""
 
@@ -100,10 +108,18 @@ class CaseClosed(_OfCase):
     cause: Cause
 
 
-CaseEvent = CaseOpened | CaseReassigned | StepApproved | LeaveApproved | LeaveRejected | CaseClosed
+CaseEvent = CaseOpened | CaseReassigned | CaseRecharged | StepApproved | LeaveApproved | LeaveRejected | CaseClosed
 """Everything that happens in a case."""
 
-EVENTS: tuple[type[Event], ...] = (CaseOpened, CaseReassigned, StepApproved, LeaveApproved, LeaveRejected, CaseClosed)
+EVENTS: tuple[type[Event], ...] = (
+    CaseOpened,
+    CaseReassigned,
+    CaseRecharged,
+    StepApproved,
+    LeaveApproved,
+    LeaveRejected,
+    CaseClosed,
+)
 
 _ANNA = "019306a0-0000-7000-8000-000000000001"
 _BEN = "019306a0-0000-7000-8000-000000000002"
@@ -133,6 +149,7 @@ EXAMPLES: tuple[Event, ...] = (
         group=None,
         cause="reporting-line",
     ),
+    CaseRecharged(request_id=_REQUEST, revision=1, employee_id=_ANNA, days_minutes=480),
     StepApproved(
         request_id=_REQUEST,
         revision=1,

@@ -118,6 +118,16 @@ class LeaveAmended(ForeignEvent):
     supersedes_revision: int | None
 
 
+class LeaveRecharged(ForeignEvent):
+    """The revision costs something else since holidays or a schedule changed; `confirmed`: it is leave that stands."""
+
+    TYPE: ClassVar[str] = "leave.recharged"
+    request_id: str
+    revision: int
+    confirmed: bool
+    days: tuple[Day, ...]
+
+
 class LeaveCancelled(ForeignEvent):
     """The request is over; `open_revision`, if any, needs no decision any more."""
 

@@ -26,6 +26,7 @@ from lms.approvals.events import (
     CaseClosed,
     CaseOpened,
     CaseReassigned,
+    CaseRecharged,
     Kind,
     LeaveApproved,
     LeaveRejected,
@@ -106,6 +107,10 @@ def _passed_on(event: CaseReassigned | StepApproved, envelope: Envelope) -> Iter
     yield from _asked(event)
 
 
+def _recharged(event: CaseRecharged, envelope: Envelope) -> Iterable[Write]:
+    yield _case(event, envelope, days_minutes=event.days_minutes)
+
+
 def _approved(event: LeaveApproved, envelope: Envelope) -> Iterable[Write]:
     yield _case(event, envelope, status="approved", decided_by=event.decided_by, on_behalf_of=event.on_behalf_of)
 
@@ -124,7 +129,9 @@ def _asked(event: CaseOpened | CaseReassigned | StepApproved) -> Iterable[Write]
 
 
 def _case(
-    event: CaseReassigned | StepApproved | LeaveApproved | LeaveRejected | CaseClosed, envelope: Envelope, **values: Any
+    event: CaseReassigned | CaseRecharged | StepApproved | LeaveApproved | LeaveRejected | CaseClosed,
+    envelope: Envelope,
+    **values: Any,
 ) -> Write:
     where = {"request_id": event.request_id, "revision": event.revision}
     return Update(cases, where, {**values, "updated_at": envelope.time})
@@ -138,6 +145,7 @@ class ApproverInbox(Projection):
     handlers: ClassVar[Mapping[type, Callable[[Any, Envelope], Iterable[Write]]]] = {
         CaseOpened: _opened,
         CaseReassigned: _passed_on,
+        CaseRecharged: _recharged,
         StepApproved: _passed_on,
         LeaveApproved: _approved,
         LeaveRejected: _rejected,

@@ -26,6 +26,7 @@ from lms.notifications.upstream import (
     LeaveAmended,
     LeaveCancelled,
     LeaveConfirmed,
+    LeaveRecharged,
     LeaveRefused,
     StepApproved,
 )
@@ -94,6 +95,22 @@ def test_an_employee_hears_of_a_change_that_somebody_else_made() -> None:
 def test_an_employee_hears_what_was_decided() -> None:
     assert told(LeaveConfirmed(**BOOK)) == [("anna", "leave-confirmed")]
     assert told(LeaveCancelled(**BOOK, open_revision=None, confirmed_revision=1)) == [("anna", "leave-cancelled")]
+
+
+def test_an_employee_hears_what_made_leave_cost_something_else_and_whether_it_stands() -> None:
+    week, less = [{"entitlement_minutes": 480}] * 5, [{"entitlement_minutes": 480}] * 4
+    fact = LeaveRecharged(**BOOK, confirmed=True, cause="holidays", days=less, days_before=week)
+    (notice,) = notices("e1", fact, Known(ASKED))
+    assert (notice.person, notice.kind, notice.asked) == ("anna", "leave-recharged", ASKED)
+    assert notice.facts == {"because": "holidays", "costs": "less", "stands": "yes"}
+    dearer = LeaveRecharged(**BOOK, confirmed=False, cause="schedule", days=week, days_before=less)
+    (notice,) = notices("e1", dearer, Known(ASKED))
+    assert notice.facts == {"because": "schedule", "costs": "more", "stands": "no"}
+
+
+def test_nobody_is_told_of_days_that_only_payroll_counts_otherwise() -> None:
+    week = [{"entitlement_minutes": 480}] * 5
+    assert told(LeaveRecharged(**BOOK, confirmed=True, cause="schedule", days=week, days_before=week)) == []
 
 
 def test_a_refusal_tells_its_code_and_keeps_its_reason_sealed() -> None:

@@ -11,7 +11,8 @@ from lms.notifications.decider import KINDS, Asked, Notice
 
 ASKED = Asked("annual", date(2026, 4, 1), date(2026, 4, 1))
 FACTS = {
-    "code": "balance-insufficient", "stands": "no", "stood": "yes", "days": "3", "count": "2", "oldest": "2026-03-01",
+    "code": "balance-insufficient", "stood": "yes", "days": "3", "count": "2", "oldest": "2026-03-01",
+    "because": "holidays", "costs": "less", "stands": "no",
 }  # fmt: skip
 
 
@@ -54,6 +55,25 @@ def test_a_single_day_and_a_period_are_told_apart() -> None:
 )
 def test_a_refusal_says_why_in_words(code: str, words: str) -> None:
     assert words in " ".join(in_words(notice("leave-refused", code=code), "", {}).paragraphs)
+
+
+@pytest.mark.parametrize(
+    ("because", "words"),
+    [
+        ("holidays", "because the holidays of your location have changed."),
+        ("schedule", "because your work schedule has changed."),
+        ("location", "because your location keeps other holidays."),
+        ("a-cause-of-tomorrow", "because a-cause-of-tomorrow."),
+    ],
+)
+def test_leave_that_costs_something_else_says_why(because: str, words: str) -> None:
+    text = in_words(notice("leave-recharged", because=because, stands="yes"), "", {})
+    assert text.title == "Your leave costs less than before"
+    assert text.paragraphs[0] == f"Your annual leave on 2026-04-01 costs less than before, {words}"
+    assert text.paragraphs[1] == "What it no longer costs is yours again."
+    dearer = in_words(notice("leave-recharged", costs="more", stands="no"), "", {})
+    assert dearer.paragraphs[0].startswith("Your request for annual leave on 2026-04-01 costs more than before")
+    assert len(dearer.paragraphs) == 1
 
 
 def test_the_reason_stands_in_the_text_as_it_was_written() -> None:

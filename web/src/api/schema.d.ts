@@ -2271,7 +2271,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "approval-asked" | "approval-reminder" | "approval-digest" | "case-withdrawn" | "decision-lapsed" | "leave-amended" | "leave-cancelled" | "leave-confirmed" | "leave-refused";
+            kind: "approval-asked" | "approval-reminder" | "approval-digest" | "case-withdrawn" | "decision-lapsed" | "leave-amended" | "leave-cancelled" | "leave-confirmed" | "leave-recharged" | "leave-refused";
             /** Reason */
             reason: string;
             /** Attempts */
@@ -3064,7 +3064,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "approval-asked" | "approval-reminder" | "approval-digest" | "case-withdrawn" | "decision-lapsed" | "leave-amended" | "leave-cancelled" | "leave-confirmed" | "leave-refused";
+            kind: "approval-asked" | "approval-reminder" | "approval-digest" | "case-withdrawn" | "decision-lapsed" | "leave-amended" | "leave-cancelled" | "leave-confirmed" | "leave-recharged" | "leave-refused";
             /** Title */
             title: string;
             /** Text */

@@ -206,7 +206,9 @@ function Story({ id }: { id: string }) {
             </Typography>
             {one.code && (
               <Typography variant="body2">
-                {t(`refusal.${one.code}` as 'refusal.rejected', { defaultValue: t('refusal.rejected') })}
+                {one.what === 'recharged'
+                  ? t(`recharge.${one.code}` as 'recharge.schedule', { defaultValue: one.code })
+                  : t(`refusal.${one.code}` as 'refusal.rejected', { defaultValue: t('refusal.rejected') })}
               </Typography>
             )}
             {one.reason && <Typography variant="body2">“{one.reason}”</Typography>}

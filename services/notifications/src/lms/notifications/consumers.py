@@ -20,6 +20,7 @@ from lms.notifications.upstream import (
     LeaveAmended,
     LeaveCancelled,
     LeaveConfirmed,
+    LeaveRecharged,
     LeaveRefused,
     StepApproved,
 )
@@ -36,6 +37,7 @@ TELLING = Reactor(
         CaseClosed: tell_of,
         LeaveAmended: tell_of,
         LeaveConfirmed: tell_of,
+        LeaveRecharged: tell_of,
         LeaveRefused: tell_of,
         LeaveCancelled: tell_of,
         EmployeeErased: forget,

@@ -18,6 +18,7 @@ from lms.notifications.upstream import (
     LeaveAmended,
     LeaveCancelled,
     LeaveConfirmed,
+    LeaveRecharged,
     LeaveRefused,
     StepApproved,
 )
@@ -31,6 +32,7 @@ Kind = Literal[
     "leave-amended",
     "leave-cancelled",
     "leave-confirmed",
+    "leave-recharged",
     "leave-refused",
 ]
 """What one can be told; each has a template of its name."""
@@ -49,6 +51,7 @@ Telling = (
     | CaseClosed
     | LeaveAmended
     | LeaveConfirmed
+    | LeaveRecharged
     | LeaveRefused
     | LeaveCancelled
 )
@@ -108,7 +111,7 @@ def notices(cause: str, fact: Telling, known: Known) -> list[Notice]:
             return _to_approvers(cause, fact, known.asked, fact.assignees, fact.group, known.in_hr)
         case CaseClosed():
             return _closed(cause, fact, known)
-        case LeaveAmended() | LeaveConfirmed() | LeaveRefused() | LeaveCancelled():
+        case LeaveAmended() | LeaveConfirmed() | LeaveRecharged() | LeaveRefused() | LeaveCancelled():
             return _to_employee(cause, fact, known.asked)
 
 
@@ -160,7 +163,9 @@ def _to_approvers(
 
 
 def _to_employee(
-    cause: str, fact: LeaveAmended | LeaveConfirmed | LeaveRefused | LeaveCancelled, asked: Asked | None
+    cause: str,
+    fact: LeaveAmended | LeaveConfirmed | LeaveRecharged | LeaveRefused | LeaveCancelled,
+    asked: Asked | None,
 ) -> list[Notice]:
     kind: Kind
     facts: dict[str, str] = {}
@@ -172,6 +177,16 @@ def _to_employee(
             kind, asked = "leave-amended", Asked(fact.leave_type, fact.start_date, fact.end_date)
         case LeaveConfirmed():
             kind = "leave-confirmed"
+        case LeaveRecharged():
+            before, now = (sum(day.entitlement_minutes for day in days) for days in (fact.days_before, fact.days))
+            if now == before:
+                return []  # only payroll counts it otherwise
+            kind = "leave-recharged"
+            facts = {
+                "because": fact.cause,
+                "costs": "less" if now < before else "more",
+                "stands": "yes" if fact.confirmed else "no",
+            }
         case LeaveRefused():
             kind = "leave-refused"
             facts = {"code": fact.code, "stands": "yes" if fact.standing_revision is not None else "no"}

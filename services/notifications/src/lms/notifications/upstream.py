@@ -3,6 +3,8 @@
 from datetime import date
 from typing import ClassVar, Literal
 
+from pydantic import BaseModel, ConfigDict
+
 from lms.kernel.event import ForeignEvent
 from lms.kernel.sealed import Sealed
 
@@ -93,6 +95,23 @@ class LeaveConfirmed(_OfRequest):
     """The revision is the leave that stands."""
 
     TYPE: ClassVar[str] = "leave.confirmed"
+
+
+class Day(BaseModel):
+    """What a day of the leave costs."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    entitlement_minutes: int
+
+
+class LeaveRecharged(_OfRequest):
+    """The revision costs something else since what `cause` names changed; `confirmed`: it is leave that stands."""
+
+    TYPE: ClassVar[str] = "leave.recharged"
+    confirmed: bool
+    cause: str
+    days: tuple[Day, ...]
+    days_before: tuple[Day, ...]
 
 
 class LeaveRefused(_OfRequest):

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Table, select
@@ -15,17 +16,28 @@ from lms.balances.decider import LEAVE_ACCOUNT
 from lms.balances.decider.engine import walk
 from lms.balances.decider.standing import standing
 from lms.balances.decider.state import Account, lots_through, takings
-from lms.balances.events import BalanceCredited, BalanceDebited
+from lms.balances.events import BalanceCredited, BalanceDebited, BalanceRecharged
 from lms.balances.projections import catalogue
 from lms.balances.projections.ledger import lines
 from lms.kernel.consumer import Projector
 from lms.kernel.projection import Delete, Projection, Update, Upsert, writes_of
 from lms.kernel.schema import parked_events, parked_keys
 from lms.requests.decider import BOOK
+from lms.requests.decider.chargeable import per_day
 from lms.requests.decider.payroll import Booked
-from lms.requests.decider.states import AwaitingReservation, Book, CancellationRequested, Request
-from lms.requests.events import AbsenceConfirmed, AbsenceCorrected, AbsenceRevoked, LeaveConfirmed, PeriodClosed
+from lms.requests.decider.states import AwaitingReservation, Book, CancellationRequested, Request, Revision, revision_of
+from lms.requests.events import (
+    AbsenceConfirmed,
+    AbsenceCorrected,
+    AbsenceRevoked,
+    LeaveAmended,
+    LeaveConfirmed,
+    LeaveRecharged,
+    LeaveRequested,
+    PeriodClosed,
+)
 from lms.requests.projections import payroll_lines
+from lms.requests.projections.facts import facts_of
 
 
 def check(world: World, *, limit: int | None) -> None:
@@ -41,6 +53,7 @@ def check(world: World, *, limit: int | None) -> None:
         adds_up(world, person, account, limit)
         for request in book.requests.values():
             agrees(world, person, request, account)
+        costs_what_the_facts_say(world, person, book)
     debited_once(world)
     payroll_adds_up(world)
 
@@ -164,6 +177,9 @@ def agrees(world: World, person: str, request: Request, account: Account) -> Non
         match case:
             case Open():
                 asks_the_right_people(world, case)
+                asked_of = request.standing if isinstance(request.state, CancellationRequested) else request.open
+                assert asked_of, about
+                assert case.days_minutes == sum(one.entitlement_minutes for one in asked_of.days), (about, case)
             case Decided(decision=decision):
                 assert outcome == {"approved": "confirmed", "rejected": "refused"}[decision], (about, revision, case)
             case Closed(cause=cause):
@@ -176,6 +192,35 @@ def asks_the_right_people(world: World, open_: Open) -> None:
     today = world.clock.today()
     line = world.ask(world.approvals, lambda connection: employees.line_of(connection, case.employee_id, today))
     assert open_.route == route(open_.steps[0], case.employee_id, line), (open_, line)
+
+
+def costs_what_the_facts_say(world: World, person: str, book: Book) -> None:
+    """Every day of leave costs what schedule and holidays say today, unless other leave of the person took it."""
+    for request in book.requests.values():
+        for revision in request.booking:
+            interval = revision.interval
+            facts = world.ask(
+                world.requests,
+                partial(
+                    facts_of, employee_id=person, leave_type=request.leave_type, first=interval.start_date,
+                    last=interval.end_date,
+                ),
+            )  # fmt: skip
+            charged = {one.date: one.entitlement_minutes for one in revision.days}
+            for day in per_day(interval, facts.terms.unit, facts.work, cancelled=revision.cancelled):
+                others = [one for one in book.requests.values() if one is not request]
+                elsewhere = any(one.interval.covers(day.date) for other in others for one in ever_asked(world, other))
+                found = charged.get(day.date, 0)
+                assert found == day.entitlement_minutes or (not found and elsewhere), (person, request, day)
+
+
+def ever_asked(world: World, request: Request) -> list[Revision]:
+    """Return all revisions of a request."""
+    return [
+        revision_of(one.event)
+        for one in world.requests.log()
+        if isinstance(one.event, LeaveRequested | LeaveAmended) and one.event.request_id == request.request_id
+    ]
 
 
 def debited_once(world: World) -> None:
@@ -198,9 +243,10 @@ def payroll_adds_up(world: World) -> None:
     """Payroll's lines are the debits, to the minute; and what a month had when it was closed is what it has."""
     debited: Counter[tuple[str, str]] = Counter()
     for one in world.balances.log():
-        if isinstance(one.event, BalanceDebited | BalanceCredited):
-            for entry in one.event.entries:
-                debited[one.event.employee_id, one.event.leave_type] -= entry.minutes
+        match one.event:
+            case BalanceDebited() | BalanceCredited() | BalanceRecharged(booking="debit") as fact:
+                for entry in fact.entries:
+                    debited[fact.employee_id, fact.leave_type] -= entry.minutes
     booked: Counter[tuple[str, str]] = Counter()
     closed: dict[str, Booked] = {}
     for one in world.requests.log():
@@ -214,6 +260,15 @@ def payroll_adds_up(world: World) -> None:
     assert _some(booked) == _some(debited)
     months = world.ask(world.requests, lambda connection: payroll_lines.booked_after(connection, None))
     assert {month: months.get(month, Booked()) for month in closed} == closed
+
+
+def dearer(world: World) -> bool:
+    """Say whether a later change made leave cost more than when it was asked for."""
+    events = [one.event for one in world.requests.log() if isinstance(one.event, LeaveRecharged)]
+    return any(
+        sum(one.entitlement_minutes for one in event.days) > sum(one.entitlement_minutes for one in event.days_before)
+        for event in events
+    )
 
 
 def _some(minutes: Counter[tuple[str, str]]) -> dict[tuple[str, str], int]:

@@ -11,11 +11,15 @@ from tests.simulation.world import (
     ANNUAL,
     BOB,
     BOSS,
+    BRANCH,
     DAY,
     FULL_TIME,
+    HOLIDAYS,
     HR,
     LEAD,
     NEWCOMERS,
+    OFFICE,
+    OTHER_HOLIDAYS,
     PART_TIME,
     PEER,
     SICK,
@@ -51,6 +55,11 @@ _leaves = some.tuples(some.just("leaves"), some.sampled_from([LEAD, PEER, BOB]),
 _works = some.tuples(
     some.just("works"), some.sampled_from([ANN, BOB]), some.sampled_from([FULL_TIME, PART_TIME]), _offsets
 )
+_moves = some.tuples(some.just("moves"), some.sampled_from([ANN, BOB]), some.sampled_from([OFFICE, BRANCH]), _offsets)
+_calendars = some.sampled_from([HOLIDAYS, HOLIDAYS, OTHER_HOLIDAYS])
+_keeps = some.tuples(some.just("keeps"), some.sampled_from([OFFICE, BRANCH]), _calendars)
+_holiday = some.tuples(some.just("holiday"), _calendars, _offsets, some.sampled_from(["full", "morning", "afternoon"]))
+_no_holiday = some.tuples(some.just("no-holiday"), _calendars, _offsets)
 _join = some.tuples(some.just("join"), some.sampled_from(NEWCOMERS))
 _policy = some.tuples(some.just("policy"), some.integers(0, 12), some.sampled_from([("manager",), ("manager", "hr")]))
 _adjust = some.tuples(some.just("adjust"), _askers, some.sampled_from([-3 * DAY, -240, 240, DAY]))
@@ -79,6 +88,7 @@ lives = made_of(
     (1, _cancel_day),
     (5, _decide),
     (2, some.one_of(_delegate, _revoke, _reports_to, _leaves, _works, _join, _policy, _adjust, _clock, _jobs, _close)),
+    (2, some.one_of(_holiday, _holiday, _no_holiday, _works, _moves, _keeps)),
     (4, some.one_of(_slow, _deliver, _relay_twice, _repeat, _flow)),
     longest=40,
 )
@@ -86,6 +96,18 @@ lives = made_of(
 
 changes_told_twice = made_of((2, _reports_to), (2, _leaves), (2, _repeat), (1, _works), longest=16)
 """What a consumer must not believe a second time."""
+
+leave_while_calendars_change = made_of(
+    (4, _request),
+    (1, _amend),
+    (1, _cancel_day),
+    (3, _decide),
+    (4, some.one_of(_holiday, _no_holiday, _works, _moves, _keeps)),
+    (1, some.one_of(_clock, _jobs, _close, _cancel)),
+    (2, some.one_of(_slow, _deliver, _repeat, _flow)),
+    longest=30,
+)
+"""Holidays come and go, schedules and locations change, under leave that is asked for, stands or is over."""
 
 newcomers_in_haste = made_of(
     (2, _join),
@@ -154,6 +176,14 @@ class Player:
                 world.leaves(person, today + timedelta(days=offset))
             case ("works", person, schedule, offset):
                 world.works(person, schedule, today + timedelta(days=offset))
+            case ("moves", person, location, offset):
+                world.moves(person, location, today + timedelta(days=offset))
+            case ("keeps", location, calendar):
+                world.keeps(location, calendar)
+            case ("holiday", calendar, offset, part):
+                world.add_holiday(calendar, today + timedelta(days=offset), part)
+            case ("no-holiday", calendar, offset):
+                world.remove_holiday(calendar, today + timedelta(days=offset))
             case ("join", person) if person not in world.employed:
                 world.join(person, LEAD)
             case ("policy", days, steps):

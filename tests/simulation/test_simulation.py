@@ -11,12 +11,21 @@ from unittest import mock
 import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis.strategies import SearchStrategy
-from tests.simulation.invariants import check
-from tests.simulation.scripts import Player, Script, Step, changes_told_twice, lives, newcomers_in_haste
+from tests.simulation.invariants import check, dearer
+from tests.simulation.scripts import (
+    Player,
+    Script,
+    Step,
+    changes_told_twice,
+    leave_while_calendars_change,
+    lives,
+    newcomers_in_haste,
+)
 from tests.simulation.world import DAY, World
 
 OVERDRAWING = frozenset({"adjust", "policy", "leaves"})
-"""What may leave a balance overdrawn beyond its limit: the limit is checked when leave is asked for."""
+"""What may leave a balance overdrawn beyond its limit, as leave does that came to cost more: the limit is checked when
+leave is asked for."""
 
 usual = settings(max_examples=50, derandomize=True, suppress_health_check=list(HealthCheck))
 thorough = settings(usual, max_examples=300, derandomize=False, print_blob=True)
@@ -35,7 +44,7 @@ def holds(world: World, script: Script) -> None:
     """Play a script and check everything."""
     Player(world).play(script)
     kinds = {step[0] for step in script}
-    check(world, limit=None if kinds & OVERDRAWING else DAY)
+    check(world, limit=None if kinds & OVERDRAWING or dearer(world) else DAY)
 
 
 def harms(world: World, script: Script) -> bool:
@@ -54,6 +63,13 @@ def test_whatever_people_and_the_network_do_the_three_services_agree_in_the_end(
     holds(world, script)
 
 
+@pytest.mark.timeout(600)
+@usual
+@given(leave_while_calendars_change)
+def test_leave_costs_what_calendars_and_schedules_say_whenever_they_change(world: World, script: Script) -> None:
+    holds(world, script)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("half", ["one", "another"])  # side by side, a core each
@@ -69,6 +85,10 @@ def _rests_on_nothing(*_: Any) -> list[Any]:
     return []
 
 
+async def _does_nothing(*_: Any, **__: Any) -> None:
+    """Change nothing."""
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("place", "instead", "scripts"),
@@ -80,6 +100,10 @@ def _rests_on_nothing(*_: Any) -> list[Any]:
         pytest.param(
             "lms.kernel.consumer.ConsumerRunner._wanted", _rests_on_nothing, newcomers_in_haste,
             id="the hold for prerequisites",
+        ),
+        pytest.param(
+            "lms.requests.commands.recharge_leave", _does_nothing, leave_while_calendars_change,
+            id="the corrections",
         ),
     ],
 )  # fmt: skip

@@ -54,7 +54,8 @@ DIRECTORY = Service(name="directory", publishes={told.TOPIC: told.EVENTS})
 BOSS, LEAD, PEER, ANN, BOB = "boss", "lead", "peer", "ann", "bob"
 NEWCOMERS = ("cem", "dan")
 HR = "hr"
-FULL_TIME, PART_TIME, OFFICE, HOLIDAYS = "full-time", "part-time", "office", "holidays"
+FULL_TIME, PART_TIME, OFFICE, BRANCH = "full-time", "part-time", "office", "branch"
+HOLIDAYS, OTHER_HOLIDAYS = "holidays", "other-holidays"
 ANNUAL, SICK = "annual", "sick"
 DAY = 480
 SINCE = date(2026, 1, 1)
@@ -145,18 +146,22 @@ class World:
     def _start(self) -> None:
         with self.requests.database.memory.begin() as connection:  # what the migration does
             connection.execute(requests_store.payroll_calendars.insert().values(calendar=MONTHLY))
-        office = told.LocationCreated(
-            location_id=OFFICE, name="Office", country="FR", subdivision=None, time_zone="Europe/Paris",
-            calendar_id=HOLIDAYS,
-        )  # fmt: skip
-        holidays = [told.Holiday(date=date(2026, month, 10), name="Holiday", part="full") for month in range(1, 13)]
-        self.tell(
-            CALENDAR,
-            HOLIDAYS,
-            told.CalendarCreated(calendar_id=HOLIDAYS, name="Holidays", country="FR", subdivision=None),
-            told.CalendarHolidaysAdded(calendar_id=HOLIDAYS, holidays=tuple(holidays)),
-        )
-        self.tell(LOCATION, OFFICE, office)
+        for calendar, day in ((HOLIDAYS, 10), (OTHER_HOLIDAYS, 11)):
+            holidays = [
+                told.Holiday(date=date(2026, month, day), name="Holiday", part="full") for month in range(1, 13)
+            ]
+            self.tell(
+                CALENDAR,
+                calendar,
+                told.CalendarCreated(calendar_id=calendar, name="Holidays", country="FR", subdivision=None),
+                told.CalendarHolidaysAdded(calendar_id=calendar, holidays=tuple(holidays)),
+            )
+        for location, calendar in ((OFFICE, HOLIDAYS), (BRANCH, OTHER_HOLIDAYS)):
+            created = told.LocationCreated(
+                location_id=location, name=location, country="FR", subdivision=None, time_zone="Europe/Paris",
+                calendar_id=calendar,
+            )  # fmt: skip
+            self.tell(LOCATION, location, created)
         for schedule, afternoon in ((FULL_TIME, 240), (PART_TIME, 0)):
             work = told.WorkDay(morning_minutes=240, afternoon_minutes=afternoon)
             off = told.WorkDay(morning_minutes=0, afternoon_minutes=0)
@@ -249,7 +254,8 @@ class World:
 
     def jobs(self) -> None:
         """Do what the services do by the clock."""
-        finish(counting.run_accruals(self.balances))  # type: ignore[arg-type]  # it stands for the runtime
+        finish(asking.run_recharges(self.requests))  # type: ignore[arg-type]  # it stands for the runtime
+        finish(counting.run_accruals(self.balances))  # type: ignore[arg-type]
         finish(deciding.reroute_daily(self.approvals))  # type: ignore[arg-type]
 
     def settle(self) -> None:
@@ -307,6 +313,24 @@ class World:
         """Give somebody another schedule."""
         changed = told.EmployeeScheduleAssigned(employee_id=person, schedule_id=schedule, effective_from=since)
         self.tell(EMPLOYEE, person, changed)
+
+    def moves(self, person: str, location: str, since: date) -> None:
+        """Let somebody move to another location."""
+        changed = told.EmployeeLocationChanged(employee_id=person, location_id=location, effective_from=since)
+        self.tell(EMPLOYEE, person, changed)
+
+    def keeps(self, location: str, calendar: str) -> None:
+        """Let a location keep another calendar."""
+        self.tell(LOCATION, location, told.LocationCalendarChanged(location_id=location, calendar_id=calendar))
+
+    def add_holiday(self, calendar: str, day: date, part: DayPart) -> None:
+        """Make a date a holiday, or another part of it than was one."""
+        holiday = told.Holiday(date=day, name="Holiday", part=part)
+        self.tell(CALENDAR, calendar, told.CalendarHolidaysAdded(calendar_id=calendar, holidays=(holiday,)))
+
+    def remove_holiday(self, calendar: str, day: date) -> None:
+        """Make a date a working day, if it was none."""
+        self.tell(CALENDAR, calendar, told.CalendarHolidaysRemoved(calendar_id=calendar, dates=(day,)))
 
     def delegate(self, delegator: str, delegate: str, days: int) -> None:
         """Let somebody decide for somebody else from today on."""

@@ -246,6 +246,10 @@ OWN: dict[str, Row] = {
               {"{{status}}": f"60 * sum by (status) (rate(leave_requests_total{{{OURS}}}[$__rate_interval]))"}, stacked=True),
         Panel("Requests by type", "New and amended requests by leave type, in an hour.", "short",
               {"{{type}}": f'sum by (type) (increase(leave_requests_total{{{OURS},status="pending"}}[1h]))'}, stacked=True),
+        Panel("Corrections: lateness", "Since the oldest change of holidays that has not reached all leave.", "s",
+              {"late": f"max(recharge_lateness_seconds{{{OURS}}})"}, limit=3600, runbooks=("RechargeLate",)),
+        Panel("Corrections: people to do", "Whose leave is yet to be charged anew.", "short",
+              {"people": f"max(recharge_remaining_people{{{OURS}}})"}, runbooks=("RechargeLate",)),
     )),
     "balances": ("Accounts", (
         Panel("Accruals: lateness", "Since the beginning of the earliest day whose accruals are not all recorded.", "s",

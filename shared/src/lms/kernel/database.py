@@ -30,6 +30,10 @@ SILENCE_SECONDS = 10
 """How long a server may leave what was sent to it unacknowledged, or probes unanswered, before its connection counts as
 lost: the network's own limits are a quarter of an hour for the one and two hours for the other."""
 
+SILENT_TRANSACTION_SECONDS = 30
+"""How long a client may say nothing inside a transaction that has written; the server then rolls it back. A process
+that was stopped, or whose host vanished, would else hold its locks for as long as `wait_timeout` says: hours."""
+
 _PROBE_SECONDS = 2
 _IDLE_SINCE = "lms.idle_since"
 _DEADLOCK = 1213
@@ -130,6 +134,18 @@ def _require_tls(connection: Any, _: ConnectionPoolEntry) -> None:
         raise OperationalError("connect", None, ConnectionError("the server offers no TLS, and ssl_ca asks for it"))
 
 
+def _beginnings() -> str:
+    """Return what each connection begins with; MariaDB and MySQL each read what the other takes for a comment.
+
+    MySQL knows no limit for transactions alone. A connection that it ends while idle is replaced before its next use.
+    """
+    seconds = SILENT_TRANSACTION_SECONDS
+    return (
+        "SET time_zone = '+00:00'"
+        f" /*M!100300 , idle_write_transaction_timeout = {seconds} */ /*!80000 , wait_timeout = {seconds} */"
+    )
+
+
 class Database:
     """A pool of connections to one schema, at READ COMMITTED.
 
@@ -160,7 +176,7 @@ class Database:
             isolation_level="READ COMMITTED",
             connect_args={
                 "connect_timeout": connect_timeout,
-                "init_command": "SET time_zone = '+00:00'",
+                "init_command": _beginnings(),
                 **tls,
             },
         )
@@ -227,11 +243,13 @@ class Database:
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[AsyncConnection]:
-        """Open a connection on which every query sees the moment of the first one."""
+        """Open a connection on which every query sees the moment of the first one, however long it is silent."""
         async with self._turn(), self.engine.connect() as connection:
             await connection.execution_options(isolation_level="REPEATABLE READ")
+            await connection.exec_driver_sql("SET @patient = 1 /*!80000 , wait_timeout = @@GLOBAL.wait_timeout */")
             yield connection
             await connection.rollback()
+            await connection.exec_driver_sql(_beginnings())
 
     async def ping(self) -> None:
         """Run one trivial query; raises what the driver raises when the database is away."""

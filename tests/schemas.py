@@ -1,10 +1,11 @@
 """Schemas that the tests of services stand on, made on the real database."""
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import MetaData, create_engine, text
 from sqlalchemy.engine import make_url
 
 from lms.kernel.keyring import DDL
 from lms.kernel.migrations import migrate
+from lms.kernel.schema import log, metadata
 from lms.kernel.service import Service
 
 
@@ -26,4 +27,16 @@ def migrated(service: Service, url: str) -> str:
     with_keyring(url)
     assert service.migrations is not None
     migrate(service.migrations, url)
+    return url
+
+
+def emptied(url: str, *own: MetaData) -> str:
+    """Give a schema the kernel's tables, and a test's own, all empty; return the URL."""
+    engine = create_engine(make_url(url).set(drivername="mysql+pymysql"))
+    for one in (*own, metadata):
+        one.drop_all(engine)
+        one.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(log.insert().values(id=1, log_epoch=1))
+    engine.dispose()
     return url

@@ -9,7 +9,7 @@ from scripts import openapi, services
 from tests.commands import arguments_of
 
 from lms.cli.backup_settings import BackupSettings
-from lms.kernel.failpoints import KILLS
+from lms.kernel.failpoints import KILLS, SWITCHES
 from lms.kernel.settings import variable
 
 ROOT = Path(__file__).parents[2]
@@ -71,10 +71,13 @@ def test_what_is_said_not_to_be_there_yet_is_not_there() -> None:
         assert not [one for one in there if name in one], f"{said}: no longer absent"
 
 
-def test_every_failpoint_that_a_page_names_is_used_by_a_fault_test() -> None:
-    tests = "".join(one.read_text(encoding="utf-8") for one in sorted((ROOT / "tests/faults").glob("*.py")))
-    for page in [*PAGES, *sorted((ROOT / "docs/adr").glob("*.md"))]:
-        assert {one for one in names_in(page) & KILLS if one not in tests} == set(), page.name
+def test_every_failpoint_is_passed_by_code_and_killed_at_by_a_test_and_every_switch_is_off_in_one() -> None:
+    sources = "".join(one.read_text("utf-8") for root in ("shared", "services") for one in (ROOT / root).rglob("*.py"))
+    folders = (ROOT / "tests/faults", ROOT / "tests/integration")
+    tests = "".join(one.read_text("utf-8") for folder in folders for one in folder.rglob("*.py"))
+    assert {one for one in KILLS if f'failpoint("{one}")' not in sources} == set()
+    assert {one for one in SWITCHES if f'disabled("{one}")' not in sources} == set()
+    assert {one for one in KILLS | SWITCHES if f'"{one}' not in tests} == set()
 
 
 def test_the_gateways_readme_names_each_of_its_modules() -> None:

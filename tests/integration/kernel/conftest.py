@@ -1,15 +1,15 @@
 """What the tests of the kernel stand on: schemas of their own, and the settings of a service that has one."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import MetaData, create_engine
-from sqlalchemy.engine import make_url
+from sqlalchemy import MetaData
+from tests import schemas
+from tests.integration.kernel.town import Town, founded
 
 from lms.kernel.auth import public_key_of
-from lms.kernel.schema import log, metadata
 from lms.kernel.settings import KernelSettings, load
 
 
@@ -18,15 +18,7 @@ def emptied(database_url: Callable[[str], str]) -> Callable[..., str]:
     """Return what makes a schema with the kernel's tables, and a test's own, all empty; it returns the URL."""
 
     def empty(schema: str, *own: MetaData) -> str:
-        url = database_url(schema)
-        engine = create_engine(make_url(url).set(drivername="mysql+pymysql"))
-        for one in (*own, metadata):
-            one.drop_all(engine)
-            one.create_all(engine)
-        with engine.begin() as connection:
-            connection.execute(log.insert().values(id=1, log_epoch=1))
-        engine.dispose()
-        return url
+        return schemas.emptied(database_url(schema), *own)
 
     return empty
 
@@ -46,3 +38,10 @@ def settings_of(emptied: Callable[..., str], kafka_bootstrap: str, redis_url: st
         return load(KernelSettings, **{**given, **more})
 
     return settings
+
+
+@pytest.fixture
+async def town(emptied: Callable[..., str], kafka_bootstrap: str, redis_url: str) -> AsyncIterator[Town]:
+    """A bank and those who count its deposits, none of them started."""
+    async with founded(emptied, kafka_bootstrap, redis_url) as made:
+        yield made

@@ -4,20 +4,13 @@ And without the checks that see to that, the same deaths show in the sums.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
 
 import pytest
-from tests.integration.kernel.town import Town, founded
+from tests.integration.kernel.town import Town
 
 from lms.kernel.failpoints import KILLS
 
 KERNELS = {one for one in KILLS if one.partition(".")[0] in {"command", "relay", "consumer"}}
-
-
-@pytest.fixture
-async def town(emptied: Callable[..., str], kafka_bootstrap: str, redis_url: str) -> AsyncIterator[Town]:
-    async with founded(emptied, kafka_bootstrap, redis_url) as made:
-        yield made
 
 
 TOLD_TWICE = "relay.after-publish=kill@1"

@@ -115,8 +115,8 @@ class Town:
     deposits: Counter[str] = field(default_factory=Counter)
     """How many deposits of each account the bank has acknowledged."""
 
-    async def start(self, part: str, *, before: Sequence[str] = (), **variables: str) -> Copy:
-        """Start a copy of a part, and wait until it is ready; `before` goes before the command."""
+    async def start(self, part: str, **variables: str) -> Copy:
+        """Start a copy of a part, and wait until it is ready."""
         number = len(self.copies) + 1
         proofs = self.folder / f"proofs-{number}"
         proofs.mkdir()
@@ -129,7 +129,7 @@ class Town:
             "LMS_FAILPOINT_DIR": str(proofs), "LMS_VERIFY_HOURS": "0", "LMS_LOG_LEVEL": "warning",
             "PYTHONPATH": str(HERE.parents[2]), **variables,
         }  # fmt: skip
-        command = (*before, sys.executable, str(HERE / "bank.py"), part, self.suffix)
+        command = (sys.executable, str(HERE / "bank.py"), part, self.suffix)
         copy = Copy(part, port, given, command, proofs)
         self.copies.append(copy)
         await copy.start(LMS_FAILPOINTS=failpoints)
@@ -220,23 +220,30 @@ class People:
     client: httpx.AsyncClient
     deposits: Counter[str]
 
-    async def deposit(self, account: str, text: str = "") -> None:
-        key = new_id()
+    async def send(self, account: str, key: str, text: str = "") -> int:
+        """Ask for a deposit once; return the status of the answer, or 0 without one."""
+        try:
+            answer = await self.client.post(
+                f"/api/v1/accounts/{account}/deposits",
+                json={"minutes": 1, "text": text},
+                headers={"Idempotency-Key": key},
+            )
+        except httpx.TransportError:
+            return 0
+        assert answer.status_code in {201, 409, 503}, answer.text
+        return answer.status_code
 
-        async def answered() -> bool:
-            try:
-                answer = await self.client.post(
-                    f"/api/v1/accounts/{account}/deposits",
-                    json={"minutes": 1, "text": text},
-                    headers={"Idempotency-Key": key},
-                )
-            except httpx.TransportError:
-                return False
-            assert answer.status_code in {201, 409, 503}, answer.text
-            return answer.status_code == 201
+    async def insist(self, account: str, key: str, text: str = "") -> None:
+        """Ask for a deposit until it is done."""
 
-        await becomes(answered, f"a deposit to {account} is not answered", PATIENCE)
+        async def is_done() -> bool:
+            return await self.send(account, key, text) == 201
+
+        await becomes(is_done, f"a deposit to {account} is not answered", PATIENCE)
         self.deposits[account] += 1
+
+    async def deposit(self, account: str, text: str = "") -> None:
+        await self.insist(account, new_id(), text)
 
     async def make(self, each: int, accounts: int = 6, text: str = "") -> None:
         """Make so many deposits to each of the accounts, which work side by side."""
@@ -246,6 +253,23 @@ class People:
                 await self.deposit(account, text)
 
         await asyncio.gather(*(one_after_the_other(f"a{number}") for number in range(accounts)))
+
+    @asynccontextmanager
+    async def steadily(self, accounts: int = 12) -> AsyncIterator[None]:
+        """Make deposits to each of the accounts, one after the other, until the block ends."""
+        ended = asyncio.Event()
+
+        async def go_on(account: str) -> None:
+            while not ended.is_set():
+                await self.deposit(account)
+
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(accounts):
+                tasks.create_task(go_on(f"a{number}"))
+            try:
+                yield
+            finally:
+                ended.set()
 
 
 def _token() -> str:

@@ -7,6 +7,8 @@ import pytest
 from tests.e2e.company import DAY, FIVE_DAYS, FULL, MORNING_ONLY, OFF, Company, Employee
 from tests.waiting import eventually
 
+from lms.requests.decider.payroll import next_month
+
 
 @pytest.fixture(scope="module")
 def manager(company: Company) -> Employee:
@@ -173,6 +175,92 @@ def test_rules_11_and_12_accruals_missed_and_run_twice_are_one_grant(company: Co
     company.becomes(anna, slug, "2.00")
     entries = company.do("GET", f"/balances/{slug}/entries?employee_id={anna.id}")["items"]
     assert sorted(one["date"] for one in entries) == ["2018-01-01", "2018-02-01"]
+
+
+def close_months_through(company: Company, payroll: Employee, last: str) -> None:
+    """Close every month up to the last, in turn; those that are closed already stay so."""
+    months = company.every("/payroll/periods", payroll)
+    closed = max((one["period"] for one in months if one["state"] == "closed"), default="")
+    due = next_month(closed) if closed else min(one["period"] for one in months)
+    while due <= last:
+        assert company.do("POST", f"/payroll/periods/{due}/close", payroll)["state"] == "closed"
+        due = next_month(due)
+
+
+def booked(company: Company, payroll: Employee, who: Employee) -> list[tuple[str, str, int, str | None]]:
+    """Return what payroll was told of somebody: kind, date, entitlement minutes, and the month that was closed."""
+    told = [
+        line
+        for month in company.every("/payroll/periods", payroll)
+        for line in company.every(f"/payroll/absences?period={month['period']}&employee_id={who.id}", payroll)
+    ]
+    told.sort(key=lambda line: (line["sequence"], line["line"]))
+    return [(one["kind"], one["date"], one["entitlement_minutes"], one["original_period"]) for one in told]
+
+
+def test_rule_20_a_holiday_added_later_inside_approved_leave_credits_its_day(
+    company: Company, manager: Employee
+) -> None:
+    company.set_clock("2018-02-05")
+    slug = company.leave_type()
+    location, calendar = company.location()
+    company.policy(slug, 20, "2018-01-01", location=location)
+    anna = company.hire(manager=manager, location=location)
+    pat = company.hire(roles=("employee", "payroll"))
+    company.becomes(anna, slug, "20.00")
+    taken = company.take(anna, manager, slug, "2018-01-15", "2018-01-19")
+    pending = company.ask(anna, slug, "2018-02-26", "2018-03-02")
+    left(company, anna, slug, "2018-03-02", "10.00")
+    close_months_through(company, pat, "2018-01")
+    days = [{"date": day, "name": "Proclaimed later", "part": "full"} for day in ("2018-01-17", "2018-03-01")]
+    company.do("POST", f"/holiday-calendars/{calendar}/holidays", body={"holidays": days})
+
+    left(company, anna, slug, "2018-01-31", "16.00")
+    left(company, anna, slug, "2018-03-02", "12.00")
+    assert company.request(taken["id"])["amount"]["days"] == "4.00"
+    assert company.request(pending["id"])["amount"]["days"] == "4.00"
+    eventually(
+        lambda: company.case(manager, pending["id"])["amount"]["days"] == "4.00", "the approver does not see 4 days"
+    )
+    told = booked(company, pat, anna)
+    assert told[-1] == ("corrected", "2018-01-17", -DAY, "2018-01")
+    assert sum(minutes for _, _, minutes, _ in told) == 4 * DAY
+    entries = company.every(f"/balances/{slug}/entries?employee_id={anna.id}")
+    (credit,) = [one for one in entries if one["kind"] == "credit"]
+    assert (credit["date"], credit["amount"]["minutes"], credit["lot_id"]) == ("2018-01-17", DAY, f"{slug}.2018")
+    assert credit["correction"]
+    assert f"calendar-{calendar}" in {one["stream"] for one in credit["rests_on"]}
+    steps = company.do("GET", f"/leave-requests/{taken['id']}/timeline", anna)["items"]
+    assert (steps[-1]["what"], steps[-1]["code"]) == ("recharged", "holidays")
+    eventually(
+        lambda: "leave-recharged" in {one["kind"] for one in company.every("/notifications", anna)},
+        "nobody tells Anna",
+    )
+
+
+def test_a_schedule_or_a_holiday_that_makes_leave_cost_more_is_debited_and_refuses_what_is_pending(
+    company: Company, manager: Employee
+) -> None:
+    company.set_clock("2018-02-05")
+    slug = company.leave_type()
+    location, calendar = company.location(("2018-02-14", "full"))
+    company.policy(slug, 4, "2018-01-01", location=location)
+    four_days = company.schedule([FULL] * 4 + [OFF] * 3)
+    approved = company.hire(manager=manager, location=location, schedule=four_days)
+    asked = company.hire(manager=manager, location=location)
+    for person in (approved, asked):
+        company.becomes(person, slug, "4.00")
+    taken = company.take(approved, manager, slug, "2018-02-19", "2018-02-23")
+    pending = company.ask(asked, slug, "2018-02-12", "2018-02-16")
+    full_time = {"schedule_id": company.schedule(FIVE_DAYS), "effective_from": "2018-02-19"}
+    company.do("PATCH", f"/employees/{approved.id}", body=full_time)
+    company.do("DELETE", f"/holiday-calendars/{calendar}/holidays/2018-02-14")
+
+    left(company, approved, slug, "2018-02-28", "-1.00")
+    assert company.request(taken["id"])["amount"]["days"] == "5.00"
+    refused = company.until_status(pending["id"], "rejected")
+    assert refused["code"] == "balance-insufficient"
+    left(company, asked, slug, "2018-02-28", "4.00")
 
 
 def test_rule_10_a_clock_change_costs_nothing_extra(company: Company, manager: Employee) -> None:

@@ -24,7 +24,7 @@ from lms.kernel.projection import write_views
 from lms.kernel.sealed import Sealed
 from lms.kernel.service import Runtime
 from lms.kernel.settings import KernelSettings
-from lms.requests.consumers import FACTS, PROCESS
+from lms.requests.consumers import CORRECTIONS, FACTS, PROCESS
 from lms.requests.main import SERVICE
 from lms.requests.upstream import (
     BalanceInsufficient,
@@ -68,7 +68,7 @@ class Requests:
             around = _envelope(stream, self.versions[stream], fact)
             async with self.runtime.database.transaction() as connection:
                 await write_views(connection, FACTS.projections, [(fact, around)])
-            reaction = PROCESS.handlers.get(type(fact))
+            reaction = {**PROCESS.handlers, **CORRECTIONS.handlers}.get(type(fact))
             if reaction is not None:
                 await self.runtime.executor.run(partial(_react, reaction, fact, around))
 

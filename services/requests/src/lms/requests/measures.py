@@ -26,7 +26,7 @@ RECHARGE_LATENESS = Gauge(
     "recharge_lateness_seconds",
     "Since the oldest change of holidays that has not reached all leave was heard of; 0 when none waits. Business time",
 )
-RECHARGE_REMAINING = Gauge("recharge_remaining_people", "People whose leave is yet to be charged anew, over all changes")
+RECHARGE_REMAINING = Gauge("recharge_remaining_people", "People whose leave is yet to be charged anew")
 
 STATUSES = ("pending", "approved", "rejected", "cancelled", "cancellation-requested")
 

@@ -1,4 +1,4 @@
-"""The API tells in English what is wrong; the web app has its own words for each code that one of its pages may meet."""
+"""The API tells in English what is wrong; the web app has its own words for each code that a page of it may meet."""
 
 import importlib
 import json

@@ -10,19 +10,18 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
-import jwt
 from sqlalchemy import func, select
 from tests.integration.kernel.bank import service, tables, topic_of, totals
 from tests.waiting import becomes
 
 from lms.cli.home import any_free_port
-from lms.kernel.auth import ISSUER, _private_key, public_key_of
+from lms.kernel.auth import TokenSigner, public_key_of
 from lms.kernel.database import Database
 from lms.kernel.ids import new_id
 from lms.kernel.kafka import declare, ends_of, messages_between
@@ -139,7 +138,10 @@ class Town:
     @asynccontextmanager
     async def people(self, bank: Copy) -> AsyncIterator["People"]:
         """Let people use the bank."""
-        async with httpx.AsyncClient(base_url=bank.url, timeout=10, headers={"Authorization": _token()}) as client:
+        token = TokenSigner(SECRET).sign("tester", lifetime=timedelta(hours=3))  # also where the clock is wrong
+        async with httpx.AsyncClient(
+            base_url=bank.url, timeout=10, headers={"Authorization": f"Bearer {token}"}
+        ) as client:
             yield People(client, self.deposits)
 
     async def stop(self) -> None:
@@ -270,16 +272,6 @@ class People:
                 yield
             finally:
                 ended.set()
-
-
-def _token() -> str:
-    """Return what a person shows, also to a process whose clock is wrong."""
-    now = datetime.now(UTC)
-    claims = {
-        "iss": ISSUER, "sub": "tester", "roles": [], "scopes": [], "iat": now - timedelta(hours=3),
-        "exp": now + timedelta(hours=3),
-    }  # fmt: skip
-    return f"Bearer {jwt.encode(claims, _private_key(SECRET), algorithm='EdDSA')}"
 
 
 @asynccontextmanager

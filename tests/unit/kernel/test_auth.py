@@ -40,6 +40,14 @@ def test_two_public_keys_are_accepted_while_the_secret_changes() -> None:
     assert verifier.verify(TokenSigner(SECRET).sign("emp-2")).id == "emp-2"
 
 
+def test_a_token_counts_at_once_also_where_the_clock_is_behind_that_of_who_signed_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lms.kernel.auth.datetime", _Later)
+    token = TokenSigner(SECRET).sign("emp-1")
+    assert TokenVerifier(public_key_of(SECRET)).verify(token).id == "emp-1"
+
+
 def test_an_expired_token_is_refused_also_when_it_was_verified_before(monkeypatch: pytest.MonkeyPatch) -> None:
     verifier = TokenVerifier(public_key_of(SECRET))
     expired = TokenSigner(SECRET).sign("emp-1", lifetime=timedelta(seconds=-1))

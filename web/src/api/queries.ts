@@ -16,6 +16,23 @@ export type Colleague = Schemas['ColleagueAnswer'];
 export type Employee = Schemas['EmployeeAnswer'];
 export type PreviewBody = Schemas['PreviewBody'];
 
+interface List<T> {
+  items: T[];
+  next_cursor?: string | null;
+}
+
+/** Read a list to its end, page by page. */
+async function everyPage<T>(read: (cursor: string | null) => Promise<List<T>>): Promise<{ items: T[] }> {
+  const items: T[] = [];
+  let cursor: string | null = null;
+  do {
+    const page: List<T> = await read(cursor);
+    items.push(...page.items);
+    cursor = page.next_cursor ?? null;
+  } while (cursor !== null);
+  return { items };
+}
+
 export const balancesOf = (employeeId?: string, asOf?: Day) =>
   queryOptions({
     queryKey: ['balances', employeeId ?? 'me', asOf ?? 'today'],
@@ -128,7 +145,8 @@ export const casesOf = (status: 'pending' | 'decided') =>
 
 export const delegations = queryOptions({
   queryKey: ['delegations'],
-  queryFn: () => ok(api.GET('/api/v1/delegations', { params: { query: { limit: ALL } } })),
+  queryFn: () =>
+    everyPage((cursor) => ok(api.GET('/api/v1/delegations', { params: { query: { limit: ALL, cursor } } }))),
 });
 
 export const calendarOf = (from: Day, to: Day, department?: string) =>
@@ -154,13 +172,15 @@ export const preferences = queryOptions({
 
 export const departments = queryOptions({
   queryKey: ['departments'],
-  queryFn: () => ok(api.GET('/api/v1/departments', { params: { query: { limit: ALL } } })),
+  queryFn: () =>
+    everyPage((cursor) => ok(api.GET('/api/v1/departments', { params: { query: { limit: ALL, cursor } } }))),
   staleTime: 10 * MINUTE,
 });
 
 export const locations = queryOptions({
   queryKey: ['locations'],
-  queryFn: () => ok(api.GET('/api/v1/locations', { params: { query: { limit: ALL } } })),
+  queryFn: () =>
+    everyPage((cursor) => ok(api.GET('/api/v1/locations', { params: { query: { limit: ALL, cursor } } }))),
   staleTime: 10 * MINUTE,
 });
 

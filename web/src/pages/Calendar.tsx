@@ -18,6 +18,7 @@ import type { Schemas } from '../api/client';
 import { balancesOf, calendarOf, departments, people, type Colleague } from '../api/queries';
 import { useHasRole, useMe } from '../app/session';
 import { Absences } from '../components/Absences';
+import { More } from '../components/More';
 import { Page } from '../components/Page';
 import { usePeriodText } from '../components/Period';
 import { Trouble } from '../components/Trouble';
@@ -29,7 +30,7 @@ import { daysOfMonth, firstOfMonth, formatDay, isOnWeekend, localToday, type Day
 type Absence = Schemas['Absence'];
 
 const MONTH = /^\d{4}-(0[1-9]|1[0-2])$/;
-const EVERYBODY = 200;
+const ROWS = 100;
 
 /** Who is absent in a month: a row for each colleague, on a phone a list. */
 export function CalendarPage() {
@@ -150,8 +151,8 @@ function MonthTable({ days, today, department, absences }: TableProps) {
   const locale = useLocale();
   const me = useMe();
   const look = useLeaveTypeLook();
-  const members = useInfiniteQuery(people({ department, limit: EVERYBODY }));
-  const rows: Colleague[] = members.data?.pages[0]?.items ?? [];
+  const members = useInfiniteQuery(people({ department, limit: ROWS }));
+  const rows: Colleague[] = members.data?.pages.flatMap((page) => page.items) ?? [];
   const absencesOf = Map.groupBy(absences, (one) => one.employee_id);
   const mineFirst = [...rows].sort((one, other) => Number(other.id === me.id) - Number(one.id === me.id));
   const shown = [...new Set(absences.map((one) => one.leave_type))].map(look);
@@ -213,6 +214,7 @@ function MonthTable({ days, today, department, absences }: TableProps) {
           </tbody>
         </Box>
       </Box>
+      <More query={members} />
       <Stack
         direction="row"
         sx={{ mt: 1.5, mb: 0, p: 0, gap: 2, flexWrap: 'wrap', listStyle: 'none' }}

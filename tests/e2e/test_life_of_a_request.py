@@ -152,21 +152,6 @@ def test_leave_without_approval_is_approved_at_once(company: Company) -> None:
     assert (asked["status"], asked["amount"]["days"]) == ("approved", "2.00")
 
 
-def test_a_cancel_that_races_an_approval_ends_in_one_state(
-    company: Company, anna: Employee, manager: Employee, annual: str
-) -> None:
-    for number in range(8):
-        asked = company.ask(anna, annual, day(7 * number), day(7 * number))
-        eventually(lambda asked=asked: company.case(manager, asked["id"]), "no case")  # type: ignore[misc]
-        with ThreadPoolExecutor(2) as both:
-            approved = both.submit(company.decide, manager, asked)
-            cancelled = both.submit(company.call, "POST", f"/leave-requests/{asked['id']}/cancel", anna, {})
-            assert cancelled.result().is_success, cancelled.result().text
-            assert approved.result().status_code in {200, 404, 409, 412}
-        company.until_status(asked["id"], "cancelled")
-    eventually(lambda: company.days_left(anna, annual, figure="available") == "20.00", "a cancelled day is still held")
-
-
 def test_of_two_requests_for_the_last_days_exactly_one_stands(company: Company, manager: Employee) -> None:
     slug = company.leave_type()
     company.policy(slug, 5, f"{YEAR - 1}-01-01")

@@ -3,13 +3,21 @@
 The long form is as long as `LMS_TEST_RACES` says; its full length is 1,000 times.
 """
 
+import asyncio
 import os
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
+from functools import partial
+from threading import Barrier
 
 import pytest
 from tests.e2e.company import Company, Employee
+from tests.faults import invariants
+from tests.waiting import eventually
+
+from lms.cli.system import System
 
 MONDAY = date(2026, 11, 2)
 LONG = int(os.environ.get("LMS_TEST_RACES", "60"))
@@ -62,3 +70,98 @@ def test_of_two_overlapping_requests_exactly_one_stands(company: Company, times:
         for done in pool.map(weeks, people):
             outcomes.update(done)
     assert outcomes == {("409", "pending"): times}, outcomes
+
+
+# A cancellation and an approval ---------------------------------------------------------------------------------------
+
+
+def cancel(company: Company, who: Employee, request_id: str) -> None:
+    answer = company.call("POST", f"/leave-requests/{request_id}/cancel", who, {})
+    assert answer.is_success, answer.text
+
+
+def approve(company: Company, manager: Employee, request_id: str) -> None:
+    answer = company.call("POST", f"/approvals/{request_id}/approve", manager, {"revision": 1})
+    assert answer.status_code in {200, 404, 409, 412}, answer.text
+
+
+def at_once(*actions: Callable[[], None]) -> None:
+    """Let two do something, each beginning when the other does too."""
+    start = Barrier(len(actions))
+
+    def begin(action: Callable[[], None]) -> None:
+        start.wait(30)
+        action()
+
+    with ThreadPoolExecutor(len(actions)) as pair:
+        for done in [pair.submit(begin, action) for action in actions]:
+            done.result()
+
+
+def race(company: Company, who: Employee, manager: Employee, leave_type: str, number: int) -> str:
+    """Let somebody cancel what is being approved, with another lead in each number; return the request."""
+    asked = str(company.ask(who, leave_type, day(7 * number), day(7 * number + 1))["id"])
+    eventually(lambda: company.case(manager, asked), f"no case of {asked}")
+    cancelling, approving = partial(cancel, company, who, asked), partial(approve, company, manager, asked)
+    match number % 6:
+        case 0:  # the cancellation leads by an answer, and the fact of it is on its way
+            cancelling()
+            approving()
+        case 1:
+            at_once(cancelling, approving)
+        case 2:
+            at_once(approving, cancelling)
+        case 3:  # the approval leads by an answer
+            approving()
+            cancelling()
+        case 4:  # and by one more
+            approving()
+            company.request(asked)
+            cancelling()
+        case _:  # and by all that follows from it
+            approving()
+            company.until_status(asked, "approved")
+            cancelling()
+    company.until_status(asked, "cancelled")
+    return asked
+
+
+def told_of(system: System, request_id: str) -> tuple[str, ...]:
+    """Return what the leave book says of a request from when it was asked for, in its order."""
+    sql = f"SELECT type FROM lms_requests.events WHERE stream LIKE 'leave-book-%' AND data LIKE '%{request_id}%'"  # noqa: S608  # our own id
+    return tuple(kind for (kind,) in invariants.rows(system, f"{sql} ORDER BY version"))
+
+
+@pytest.mark.parametrize("times", TIMES)
+async def test_of_a_cancellation_and_an_approval_either_may_be_first_and_the_end_is_the_same(
+    system: System, company: Company, times: int
+) -> None:
+    slug = company.leave_type()
+    company.policy(slug, 30, "2026-01-01")
+    manager = company.hire(roles=("employee", "manager"))
+    people = [company.hire(manager=manager) for _ in range(times // 6)]
+
+    def races(person: Employee) -> list[str]:
+        company.becomes(person, slug, "30.00")
+        return [race(company, person, manager, slug, number) for number in range(6)]
+
+    def all_races() -> list[str]:
+        with ThreadPoolExecutor(AT_ONCE // 2) as pool:
+            return [one for done in pool.map(races, people) for one in done]
+
+    requests = await asyncio.to_thread(all_races)
+    await invariants.at_rest(system)
+    outcomes = Counter(told_of(system, one) for one in requests)
+    first, then = ("leave.requested", "leave.approval-requested"), ("leave.cancelled",)
+    approved = (*first, "leave.confirmed", *then)
+    lapsed = (*first, *then, "leave.decision-lapsed")
+    unheard = (*first, *then)
+    assert set(outcomes) <= {approved, lapsed, unheard}, outcomes
+    assert outcomes[approved], outcomes
+    assert outcomes[lapsed] + outcomes[unheard], outcomes
+    for person in people:
+        company.becomes(person, slug, "30.00")
+        assert company.days_left(person, slug, figure="available") == "30.00"
+        sql = f"SELECT type FROM lms_requests.events WHERE stream = 'absences-{person.id}'"  # noqa: S608  # our own id
+        told = Counter(kind for (kind,) in invariants.rows(system, sql))
+        assert told["absence.confirmed"] == told["absence.revoked"], told

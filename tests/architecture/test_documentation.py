@@ -80,6 +80,12 @@ def test_every_failpoint_is_passed_by_code_and_killed_at_by_a_test_and_every_swi
     assert {one for one in KILLS | SWITCHES if f'"{one}' not in tests} == set()
 
 
+def test_every_test_that_a_page_names_exists() -> None:
+    for page in PAGES:
+        for file, name in re.findall(r"`(tests/[\w/.]+\.py)::(\w+)`", page.read_text(encoding="utf-8")):
+            assert f"def {name}(" in (ROOT / file).read_text("utf-8"), f"{page.name}: {file}::{name}"
+
+
 def test_the_gateways_readme_names_each_of_its_modules() -> None:
     folder = ROOT / "services/gateway/src/lms/gateway"
     modules = {one.name for one in folder.glob("*.py")} - {"__init__.py", "main.py", "settings.py"}

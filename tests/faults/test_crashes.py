@@ -1,23 +1,28 @@
 """`kill -9` at the worst moments, under load: nothing is lost, nothing is counted twice."""
 
 import asyncio
+import itertools
 import os
 import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaProducer
 from redis import Redis
+from scripts import services
 from tests.e2e.company import Company
 from tests.faults import invariants
 from tests.faults.load import DAYS, Load
 from tests.waiting import eventually
 
+from lms.cli.servers import SCHEMAS
 from lms.cli.system import System
+from lms.kernel.database import SILENT_TRANSACTION_SECONDS
 
 Alone = Callable[[str, str, Path], Awaitable[None]]
 """Runs one copy of a service, with a failpoint whose proof goes to a folder."""
@@ -64,38 +69,68 @@ async def alone(system: System) -> AsyncIterator[Alone]:
     await asyncio.gather(*(system.wait_ready(one) for service, _ in used for one in system.programs_of(service)))
 
 
+AFTER_COMMIT = frozenset({"command.after-commit", "consumer.after-commit", "relay.after-read"})
+AFTER_PUBLISH = frozenset({"relay.after-publish"})
+IN_BATCH = frozenset({"consumer.in-batch"})
+DEATHS = {
+    "first": {
+        "directory": "command.after-commit=kill@10",
+        "requests": "command.after-commit=kill@5",
+        "balances": "consumer.in-batch=kill@6",
+        "approvals": "relay.after-publish=kill@4",
+        "audit": "consumer.in-batch=kill@5",
+        "notifications": "consumer.in-batch=kill@5",
+    },
+    "second": {
+        "directory": "relay.after-publish=kill@3",
+        "requests": "relay.after-publish=kill@4",
+        "balances": "consumer.after-commit=kill@8",
+        "approvals": "consumer.in-batch=kill@6",
+        "audit": "relay.after-publish=kill@1",
+        "notifications": "consumer.after-commit=kill@5",
+    },
+    "third": {
+        "directory": "command.before-commit=kill@10",
+        "requests": "consumer.in-batch=kill@6",
+        "balances": "relay.after-publish=kill@4",
+        "approvals": "command.after-commit=kill@4",
+        "audit": "command.after-commit=kill@1",
+        "notifications": "consumer.before-commit=kill@5",
+    },
+}
+"""Each load kills every service once."""
+
+
+def test_each_service_is_killed_after_a_commit_after_publishing_and_inside_a_batch() -> None:
+    for service in services.load():
+        killed_at = {deaths[service.name].partition("=")[0] for deaths in DEATHS.values() if service.name in deaths}
+        if service.publishes or service.consumers:
+            assert killed_at & AFTER_COMMIT, service.name
+        if service.publishes:
+            assert killed_at & AFTER_PUBLISH, service.name
+        if service.consumers:
+            assert killed_at & IN_BATCH, service.name
+
+
 @pytest.mark.parametrize(
-    "failpoints",
-    [
-        {
-            "requests": "command.after-commit=kill@5",
-            "balances": "consumer.in-batch=kill@6",
-            "approvals": "relay.after-publish=kill@4",
-        },
-        pytest.param(
-            {
-                "requests": "consumer.before-commit=kill@6",
-                "balances": "relay.after-read=kill@4",
-                "approvals": "consumer.after-commit=kill@8",
-            },
-            marks=pytest.mark.slow,
-        ),
-    ],
-    ids=lambda one: ",".join(f"{service}-{failpoint}" for service, failpoint in one.items()),
+    "deaths", ["first", *(pytest.param(one, marks=pytest.mark.slow) for one in DEATHS if one != "first")]
 )
 async def test_services_killed_at_failpoints_lose_and_double_nothing(
-    system: System, company: Company, alone: Alone, tmp_path: Path, failpoints: dict[str, str]
+    system: System, company: Company, alone: Alone, tmp_path: Path, deaths: str
 ) -> None:
+    failpoints = DEATHS[deaths]
     load = await asyncio.to_thread(Load.of, company)
     folders = {service: tmp_path / service for service in failpoints}
     for folder in folders.values():
         folder.mkdir()
     await asyncio.gather(*(alone(service, failpoints[service], folder) for service, folder in folders.items()))
-    await under(load)
+    _, people = await asyncio.gather(under(load), employ(load))
     for service, failpoint in failpoints.items():
-        fired = os.listdir(folders[service])  # noqa: PTH208  # names are all that is asked
+        look = partial(os.listdir, folders[service])
+        fired = await asyncio.to_thread(eventually, look, f"the failpoint of {service} did not fire")
         assert len(fired) == 1, f"the failpoint of {service} fired {len(fired)} times: {fired}"
         assert fired[0].startswith(failpoint.partition("=")[0])
+    await all_know(system, load, people)
     await whole(system, load)
 
 
@@ -120,43 +155,33 @@ async def all_know(system: System, load: Load, people: set[str]) -> None:
         assert all(known[one] == 1 for one in people), table
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("failpoint", ["command.after-commit=kill@5", "relay.after-publish=kill@3"])
-async def test_the_directory_killed_at_a_failpoint_employs_everybody_once(
-    system: System, company: Company, alone: Alone, tmp_path: Path, failpoint: str
-) -> None:
-    load = await asyncio.to_thread(Load.of, company, 2)
-    await alone("directory", failpoint, tmp_path)
-    first = await asyncio.to_thread(load.employ, 30)
-    await invariants.at_rest(system)  # the one copy that is left has the relay's lease
-    people = {first, *await employ(load)}
-    fired = await asyncio.to_thread(eventually, lambda: [one.name for one in tmp_path.iterdir()], "no failpoint fired")
-    assert len(fired) == 1, f"the failpoint fired {len(fired)} times: {fired}"
-    assert fired[0].startswith(failpoint.partition("=")[0])
-    assert len(people) == 31
-    await all_know(system, load, people)
-
-
-@pytest.mark.parametrize("service", [pytest.param("directory", marks=pytest.mark.slow), "gateway"])
-async def test_a_service_killed_at_any_moment_with_all_its_copies_loses_and_doubles_nothing(
-    system: System, company: Company, service: str
+@pytest.mark.parametrize(
+    "names", [("gateway",), pytest.param(SCHEMAS, marks=pytest.mark.slow)], ids=["gateway", "each-service-in-turn"]
+)
+async def test_services_killed_at_any_moment_with_all_their_copies_lose_and_double_nothing(
+    system: System, company: Company, names: tuple[str, ...]
 ) -> None:
     load = await asyncio.to_thread(Load.of, company)
     running = asyncio.gather(under(load), employ(load))
-    kills, at = 0, 5
+    killed: Counter[str] = Counter()
+    turns, at = itertools.cycle(names), 5
     while not running.done():
         if load.answered < at:
             await asyncio.sleep(0.01)
             continue
+        service = next(turns)
+        programs = system.programs_of(service)
+        for program in programs:
+            await system.wait_ready(program)  # who is killed a second time has come back
         states = system.supervisor.states()
-        for program in system.programs_of(service):
+        for program in programs:
             os.kill(states[program]["pid"], signal.SIGKILL)
-        kills += 1
-        for program in system.programs_of(service):
-            await system.wait_ready(program)
-        at = load.answered + 15
+        killed[service] += 1
+        at = load.answered + 10
     _, people = await running
-    assert kills, "the load was over too soon to prove anything"
+    assert set(killed) == set(names), "the load was over too soon to prove anything"
+    for program in itertools.chain.from_iterable(map(system.programs_of, names)):
+        await system.wait_ready(program)
     await all_know(system, load, people)
     await whole(system, load)
 
@@ -169,7 +194,7 @@ async def test_a_relay_that_slept_past_its_lease_repeats_and_doubles_nothing(sys
     running = asyncio.create_task(under(load))
     os.kill(process, signal.SIGSTOP)
     try:
-        until = time.monotonic() + 30
+        until = time.monotonic() + SILENT_TRANSACTION_SECONDS + 30  # it may sleep with the lease's row locked
         while not [one for one in invariants.rows(system, sql) if one[0] != holder]:
             assert time.monotonic() < until, "no other copy took the lease"
             await asyncio.sleep(0.1)

@@ -106,12 +106,12 @@ def test_prometheus_scrapes_every_process_and_alertmanager_hears_of_its_watchdog
 
     def answering() -> bool:
         asked = {"query": 'up{job=~"lms|kafka"} == 1'}
-        told = httpx.get(f"http://127.0.0.1:{core.prometheus_port}/api/v1/query", params=asked).json()
-        return {one["metric"]["instance"] for one in told["data"]["result"]} == expected
+        told = httpx.get(f"http://127.0.0.1:{core.prometheus_port}/api/v1/query", params=asked).raise_for_status()
+        return {one["metric"]["instance"] for one in told.json()["data"]["result"]} == expected
 
     def told() -> bool:
-        alerts = httpx.get(f"http://127.0.0.1:{core.alertmanager_port}/api/v2/alerts").json()
-        return "Watchdog" in {one["labels"]["alertname"] for one in alerts}
+        told = httpx.get(f"http://127.0.0.1:{core.alertmanager_port}/api/v2/alerts").raise_for_status()
+        return "Watchdog" in {one["labels"]["alertname"] for one in told.json()}
 
     eventually(patiently(answering), "Prometheus does not reach every process", seconds=60)
     eventually(patiently(told), "Alertmanager has not heard of it", seconds=90)
@@ -121,7 +121,7 @@ def patiently(look: Callable[[], bool]) -> Callable[[], bool]:
     """Take for false what cannot be asked yet."""
 
     def found() -> bool:
-        with suppress(httpx.TransportError):
+        with suppress(httpx.HTTPError):
             return look()
         return False
 

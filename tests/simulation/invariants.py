@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from typing import Any
 
 from sqlalchemy import Table, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.simulation.memory import MemoryProcess
 from tests.simulation.world import ANNUAL, World
 
@@ -22,9 +23,11 @@ from lms.balances.projections.ledger import lines
 from lms.kernel.consumer import Projector
 from lms.kernel.projection import Delete, Projection, Update, Upsert, writes_of
 from lms.kernel.schema import parked_events, parked_keys
+from lms.kernel.statements import together
 from lms.requests.decider import BOOK
 from lms.requests.decider.chargeable import per_day
 from lms.requests.decider.payroll import Booked
+from lms.requests.decider.rules import Facts
 from lms.requests.decider.states import AwaitingReservation, Book, CancellationRequested, Request, Revision, revision_of
 from lms.requests.events import (
     AbsenceConfirmed,
@@ -194,18 +197,17 @@ def asks_the_right_people(world: World, open_: Open) -> None:
     assert open_.route == route(open_.steps[0], case.employee_id, line), (open_, line)
 
 
+async def _facts_of(connection: AsyncConnection, asked: tuple[str, str, date, date]) -> Facts:
+    return await facts_of(partial(together, connection), *asked)
+
+
 def costs_what_the_facts_say(world: World, person: str, book: Book) -> None:
     """Every day of leave costs what schedule and holidays say today, unless other leave of the person took it."""
     for request in book.requests.values():
         for revision in request.booking:
             interval = revision.interval
-            facts = world.ask(
-                world.requests,
-                partial(
-                    facts_of, employee_id=person, leave_type=request.leave_type, first=interval.start_date,
-                    last=interval.end_date,
-                ),
-            )  # fmt: skip
+            asked = (person, request.leave_type, interval.start_date, interval.end_date)
+            facts = world.ask(world.requests, partial(_facts_of, asked=asked))
             charged = {one.date: one.entitlement_minutes for one in revision.days}
             for day in per_day(interval, facts.terms.unit, facts.work, cancelled=revision.cancelled):
                 others = [one for one in book.requests.values() if one is not request]

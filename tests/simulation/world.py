@@ -374,13 +374,13 @@ class World:
     def request(self, person: str, leave_type: str, start: date, days: int, part: DayPart = "full") -> None:
         """Ask for leave."""
         interval = Interval(start, start + timedelta(days=days - 1), part, "full" if days > 1 else part)
-        request_id = self.do(
+        asked = self.do(
             self.requests,
             lambda uow: asking.request_leave(
                 uow, employee_id=person, requested_by=person, leave_type=leave_type, interval=interval, reason=None
             ),
         )
-        self.asked.append((person, request_id))
+        self.asked.append((person, asked.request_id))
 
     def amend(self, number: int, start: date, days: int) -> None:
         """Ask for other days instead."""

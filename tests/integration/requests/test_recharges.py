@@ -213,11 +213,11 @@ async def test_leave_that_is_being_asked_for_when_a_holiday_comes_is_charged_wit
     has_read, goes_on = asyncio.Event(), asyncio.Event()
     enter = commands._enter
 
-    async def slowly(*args: Any, **more: Any) -> None:
+    async def slowly(*args: Any, **more: Any) -> Any:
         if not goes_on.is_set():
             has_read.set()
             await goes_on.wait()
-        await enter(*args, **more)
+        return await enter(*args, **more)
 
     monkeypatch.setattr(commands, "_enter", slowly)
     asking = asyncio.create_task(requests.ask(anna, MONDAY, FRIDAY))

@@ -73,7 +73,7 @@ from lms.kernel.parking import (
 from lms.kernel.projection import Projection, write_views
 from lms.kernel.schema import consumer_offsets, consumer_versions
 from lms.kernel.settings import KernelSettings
-from lms.kernel.statements import Statement, together
+from lms.kernel.statements import Statement, later, together
 from lms.kernel.tracing import current_traceparent, exporting, record, span
 from lms.kernel.versions import Seen, Verdict, judge
 from lms.kernel.waiting import at_most, cancelled
@@ -850,7 +850,7 @@ class ConsumerRunner:
                 {"consumer": self.consumer.name, "stream": stream, "log_epoch": seen.log_epoch, "version": seen.version}
                 for stream, seen in sorted(advanced.items())
             ]
-            await together(connection, _STORE_SEEN.of(rows))
+            await later(connection, _STORE_SEEN.of(rows))
 
     async def _park_gap(self, connection: AsyncConnection, received: Received, seen: Seen | None) -> None:
         envelope = received.envelope

@@ -19,6 +19,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util import await_only
 
 from lms.kernel.metrics import DB_CONNECTION_WAIT
+from lms.kernel.wire import connect
 
 IDLE_SECONDS = 1.0
 """A connection that was idle for longer is asked whether its server still answers: a host that vanished closes none."""
@@ -175,6 +176,7 @@ class Database:
             hide_parameters=True,
             isolation_level="READ COMMITTED",
             connect_args={
+                "async_creator_fn": connect,
                 "connect_timeout": connect_timeout,
                 "init_command": _beginnings(),
                 **tls,

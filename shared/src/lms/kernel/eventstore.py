@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.cloudevents import PARTITION_HEADER, encode_headers
+from lms.kernel.database import error_number
 from lms.kernel.decider import C, Decider, E, S
 from lms.kernel.event import Codec, Envelope, Event, Prerequisite, StreamVersion
 from lms.kernel.failpoints import disabled
@@ -33,6 +34,7 @@ REMEMBERED_EVENTS = 50_000
 """Events of the streams whose states a process keeps in memory, together; those used last."""
 
 _PAGE = 5_000
+_DUPLICATE = 1062
 
 _ENTER_EVENTS = Statement(insert(events))
 _ENTER_OUTBOX = Statement(insert(outbox))
@@ -222,6 +224,8 @@ class EventStore:
         try:
             results = await together(connection, *ahead, _ENTER_EVENTS.of(event_rows), _ENTER_OUTBOX.of(outbox_rows))
         except IntegrityError as error:
+            if error_number(error) not in {_DUPLICATE, None}:  # no number: not MySQL
+                raise
             first = min(appends, key=lambda one: one.stream)
             taken = next((one for one in appends if one.stream in str(error.orig)), first)
             raise ConcurrencyConflict(taken.stream, taken.expected) from error
@@ -229,14 +233,27 @@ class EventStore:
 
     async def load(self, connection: AsyncConnection, decider: Decider[C, S, E], aggregate_id: str) -> Loaded[S]:
         """Return the state of an aggregate, from what is remembered of it, else from its newest usable snapshot on."""
+        loaded, _ = await self.load_beside(connection, decider, aggregate_id)
+        return loaded
+
+    async def load_beside(
+        self, connection: AsyncConnection, decider: Decider[C, S, E], aggregate_id: str, *calls: Call
+    ) -> tuple[Loaded[S], Sequence[Result]]:
+        """Load an aggregate in one round trip with other statements, behind them; return what came of them too."""
         stream = decider.stream(aggregate_id)
         known = self._remembered.get(stream)
+        results: Sequence[Result] = ()
         if known is not None:
-            rows = sorted(await _LOAD_SINCE.rows(connection, stream=stream, version=known.loaded.version))
+            since = _LOAD_SINCE.having(stream=stream, version=known.loaded.version)
+            *results, read = await together(connection, *calls, since)
+            rows = sorted(read.rows)
             if rows and rows[0].event_id == known.event_id:
-                return self._folded(decider, stream, known.loaded, rows)
+                return self._folded(decider, stream, known.loaded, rows), results
             del self._remembered[stream]
-        rows = sorted(await _LOAD.rows(connection, stream=stream, evolve_version=decider.evolve_version))
+            calls = ()
+        whole = _LOAD.having(stream=stream, evolve_version=decider.evolve_version)
+        *more, read = await together(connection, *calls, whole)
+        rows = sorted(read.rows)
         loaded = Loaded(decider.initial, 0)
         if rows and not rows[0].type:
             snapshot, *rows = rows
@@ -245,7 +262,7 @@ class EventStore:
                 loaded = Loaded(state, version, version)
             except ValidationError:  # a snapshot is only a shortcut: read the events instead
                 rows = sorted(await _LOAD_EVENTS.rows(connection, stream=stream))
-        return self._folded(decider, stream, loaded, rows)
+        return self._folded(decider, stream, loaded, rows), results or more
 
     def _folded(self, decider: Decider[C, S, E], stream: str, loaded: Loaded[S], rows: Sequence[Any]) -> Loaded[S]:
         """Fold the rows that lie behind a state, and remember what comes of them."""

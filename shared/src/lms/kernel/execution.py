@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from lms.kernel.database import Database, is_contention
 from lms.kernel.decider import C, Decider, E, S
 from lms.kernel.errors import DomainError
-from lms.kernel.event import Event, Prerequisite, StreamVersion
+from lms.kernel.event import Envelope, Event, Prerequisite, StreamVersion
 from lms.kernel.eventstore import (
     Append,
     Causality,
@@ -32,6 +32,7 @@ from lms.kernel.failpoints import failpoint
 from lms.kernel.ids import new_id
 from lms.kernel.metrics import COMMAND_CONFLICTS, COMMANDS, EVENTS_APPENDED
 from lms.kernel.projection import Projection, generations_of, hold_generations, sharing, write_views
+from lms.kernel.statements import Call, Result
 
 T = TypeVar("T")
 
@@ -73,12 +74,16 @@ class CommandContext:
 
 @dataclass(frozen=True, slots=True)
 class Handled(Generic[S, E]):
-    """What a command led to: its facts, and the state and stream version after them."""
+    """What a command led to: its facts, and the state and stream version after them.
+
+    `envelopes` are those of the facts, in their order.
+    """
 
     events: Sequence[E]
     state: S
     version: int
     stream: str
+    envelopes: Sequence[Envelope] = ()
 
 
 class UnitOfWork:
@@ -124,11 +129,19 @@ class UnitOfWork:
 
     async def load(self, decider: Decider[C, S, E], aggregate_id: str) -> Loaded[S]:
         """Return an aggregate's state and version (0: it has no events yet); loaded once, it is known to this unit."""
-        stream = decider.stream(aggregate_id)
-        known = self._loaded.get(stream)
+        known = self._loaded.get(decider.stream(aggregate_id))
         if known is None:
-            known = self._loaded[stream] = await self.store.load(self.connection, decider, aggregate_id)
-        return known
+            await self.load_beside(decider, aggregate_id)
+        return self._loaded[decider.stream(aggregate_id)]
+
+    async def load_beside(self, decider: Decider[C, S, E], aggregate_id: str, *calls: Call) -> Sequence[Result]:
+        """Load an aggregate, for whoever asks for it next, in one round trip with other statements.
+
+        Returns what came of these.
+        """
+        loaded, results = await self.store.load_beside(self.connection, decider, aggregate_id, *calls)
+        self._loaded[decider.stream(aggregate_id)] = loaded
+        return results
 
     async def handle(
         self,
@@ -149,13 +162,13 @@ class UnitOfWork:
         stream = decider.stream(aggregate_id)
         if not decided:
             return Handled(decided, loaded.state, loaded.version, stream)
-        version = await self.append(
-            decider, aggregate_id, loaded.version, decided, key=key, prerequisites=prerequisites
-        )
+        append = Append(decider.topic, stream, key, loaded.version, decided, prerequisites, decider.every_partition)
+        recorded = await self.append_all([append])
+        version = loaded.version + len(decided)
         state = decider.fold(decided, loaded.state)
         now = self._loaded[stream] = Loaded(state, version, loaded.snapshot_version)
         await self.store.snapshot(self.connection, decider, aggregate_id, now)
-        return Handled(decided, state, version, stream)
+        return Handled(decided, state, version, stream, [one.envelope for one in recorded])
 
     async def append(
         self,

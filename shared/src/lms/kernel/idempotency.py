@@ -2,8 +2,10 @@
 
 The first statement of the command's transaction claims (caller, route, key); the last stores the answer, sealed. So the
 claim, the events and the answer commit together or not at all, and a concurrent twin waits on the claim and then finds
-the answer. Refusals (4xx) change nothing, and are stored afterwards in a transaction of their own; 5xx and lost races
-are never stored, for repeating them is right. Rows are kept for KEPT.
+the answer. Both go with other statements (`later`): a use case that was run before ends where it first asks the
+database, and does nothing outside of the transaction before that. Refusals (4xx) change nothing, and are stored
+afterwards in a transaction of their own; 5xx and lost races are never stored, for repeating them is right. Rows are
+kept for KEPT.
 """
 
 import hmac
@@ -14,8 +16,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 import orjson
+from pymysql.err import MySQLError
 from sqlalchemy import bindparam, insert, select, text, update
-from sqlalchemy.exc import IntegrityError
 
 from lms.kernel.database import Database, error_number
 from lms.kernel.errors import DomainError, IdempotencyKeyReused, Malformed, Unavailable
@@ -24,7 +26,7 @@ from lms.kernel.keyring import Cipher, derive_key
 from lms.kernel.metrics import COMMANDS_REPLAYED
 from lms.kernel.pages import behind
 from lms.kernel.schema import idempotency
-from lms.kernel.statements import Statement
+from lms.kernel.statements import Statement, later
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -84,6 +86,10 @@ class Claim:
 
 class _AnsweredBefore(NothingToDo):
     """Another request holds the key, and has committed."""
+
+
+def _answered_before(error: MySQLError) -> _AnsweredBefore | None:
+    return _AnsweredBefore() if error_number(error) == _DUPLICATE else None
 
 
 class StoredAnswers:
@@ -149,31 +155,26 @@ class StoredAnswers:
         return hmac.digest(key, claim.request, "sha256").hex()
 
     async def _claim(self, connection: "AsyncConnection", claim: Claim, answer: Reply | None = None) -> None:
-        try:
-            await _CLAIM.execute(
-                connection,
-                caller=claim.caller,
-                route=claim.route,
-                key_=claim.key,
-                body_hmac=self._digest(claim, self._digest_keys[0]),
-                status=answer.status if answer else None,
-                answer=self._sealed(claim, answer) if answer else None,
-                created_at=datetime.now(UTC),
-            )
-        except IntegrityError as error:
-            if error_number(error) == _DUPLICATE:
-                raise _AnsweredBefore from None
-            raise
+        entered = _CLAIM.having(
+            caller=claim.caller,
+            route=claim.route,
+            key_=claim.key,
+            body_hmac=self._digest(claim, self._digest_keys[0]),
+            status=answer.status if answer else None,
+            answer=self._sealed(claim, answer) if answer else None,
+            created_at=datetime.now(UTC),
+        )
+        await later(connection, entered, refused=_answered_before)
 
     async def _keep(self, connection: "AsyncConnection", claim: Claim, answer: Reply) -> None:
-        await _KEEP.execute(
-            connection,
+        kept = _KEEP.having(
             of_caller=claim.caller,
             of_route=claim.route,
             of_key=claim.key,
             to_status=answer.status,
             to_answer=self._sealed(claim, answer),
         )
+        await later(connection, kept)
 
     async def _refuse(self, claim: Claim, answer: Reply) -> Reply | None:
         """Store a refusal; return it, or the answer of a twin that was faster (None: look again)."""

@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.event import Envelope, Event, ForeignEvent
 from lms.kernel.schema import view_generations
-from lms.kernel.statements import Call, Result, Statement, together
+from lms.kernel.statements import Call, Result, Statement, later, together
 
 FIRST_GENERATION = 1
 
@@ -141,7 +141,7 @@ def writes_of(projection: type[Projection], facts: Sequence[tuple[Fact, Envelope
 
 
 async def apply(connection: AsyncConnection, writes: Iterable[Write], generation: int) -> None:
-    """Execute writes in order, in as few round trips as they fit in; neighbours of the same shape are one statement."""
+    """Execute writes in order, with the next round trip; neighbours of the same shape are one statement."""
     groups: list[tuple[tuple[Any, ...], list[Row]]] = []
     for write in writes:
         shape, row = _shape(write)
@@ -150,7 +150,7 @@ async def apply(connection: AsyncConnection, writes: Iterable[Write], generation
             groups[-1][1].append(row)
         else:
             groups.append((shape, [row]))
-    await together(connection, *(_statement(shape).of(rows) for shape, rows in groups))
+    await later(connection, *(_statement(shape).of(rows) for shape, rows in groups))
 
 
 _statements: dict[tuple[Any, ...], Statement] = {}

@@ -9,13 +9,15 @@
 What they read and write belongs to the transaction of the connection, as if Core had executed them there; the values
 and the errors are Core's own. Left out is what Core does anew at each execution (looking for the compiled form;
 contexts, cursors and results of its own), which costs more than the driver's work itself. For statements whose shape
-changes with their arguments there is Core; and on another driver than aiomysql Core executes these, one by one.
+changes with their arguments there is Core; and on connections of other drivers Core executes these, one by one.
+
+What is only to be written need not be waited for: `later` sends it with the next round trip of its transaction.
 """
 
 import collections
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 from pymysql.constants.SERVER_STATUS import SERVER_STATUS_NO_BACKSLASH_ESCAPES as _NO_BACKSLASH_ESCAPES
 from pymysql.err import MySQLError
@@ -24,7 +26,7 @@ from sqlalchemy.dialects.mysql.aiomysql import dialect as aiomysql_dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from lms.kernel.wire import Answer, ask
+from lms.kernel.wire import Answer, Connection, Part
 
 LONGEST = 4 * 1024 * 1024
 """Characters of one round trip at most; more rows, or more statements, go in several."""
@@ -172,15 +174,14 @@ def _literal(raw: Any, value: Any) -> str:
 
 
 async def together(connection: AsyncConnection, *calls: Call) -> list[Result]:
-    """Send statements in one round trip; return what came of each, in their order.
+    """Send statements in one round trip, behind what waits (`later`); return what came of each, in their order.
 
     The first one that fails is the last one that is executed: its error is raised, as Core would raise it, and the
     transaction should be rolled back.
     """
-    if connection.dialect.driver != _DIALECT.driver:
+    raw = _driver_of(connection)
+    if raw is None:
         return [await _by_core(connection, call) for call in calls]
-    sync: Any = connection.sync_connection
-    raw = sync.connection.driver_connection
     results = [Result((), 0)] * len(calls)
     waiting: list[tuple[int, str]] = []
     length = 0
@@ -196,6 +197,34 @@ async def together(connection: AsyncConnection, *calls: Call) -> list[Result]:
     return results
 
 
+async def later(
+    connection: AsyncConnection, *calls: Call, refused: Callable[[MySQLError], Exception | None] = lambda _: None
+) -> None:
+    """Have statements sent with the next round trip of the transaction, at the latest with its commit.
+
+    They are executed before whatever comes next, so that it sees their effect; their failure shows there. `refused`
+    returns what to raise for a failure, None for the driver's error itself. For writes whose outcome nobody looks at.
+    """
+    raw = _driver_of(connection)
+    if raw is None:
+        await together(connection, *calls)
+        return
+    raw.waiting += [
+        Part(text, call.statement.text, refused) for call in calls for text in call.statement.texts(raw, call.arguments)
+    ]
+    if sum(len(one.text) for one in raw.waiting) > LONGEST:
+        await _answers(connection, raw, ())
+
+
+def _driver_of(connection: AsyncConnection) -> Connection | None:
+    """Return the driver's connection; None where Core has to do."""
+    if connection.dialect.driver != _DIALECT.driver:
+        return None
+    sync: Any = connection.sync_connection
+    raw = sync.connection.driver_connection
+    return raw if isinstance(raw, Connection) else None
+
+
 async def _by_core(connection: AsyncConnection, call: Call) -> Result:
     done = [await connection.execute(call.statement.core, arguments) for arguments in call.arguments]
     rows = [row for one in done if one.returns_rows for row in one]
@@ -203,29 +232,32 @@ async def _by_core(connection: AsyncConnection, call: Call) -> Result:
 
 
 async def _send(
-    connection: AsyncConnection, raw: Any, calls: Sequence[Call], texts: Sequence[tuple[int, str]], into: list[Result]
+    connection: AsyncConnection,
+    raw: Connection,
+    calls: Sequence[Call],
+    texts: Sequence[tuple[int, str]],
+    into: list[Result],
 ) -> None:
-    answers: list[Answer] = []
-    try:
-        await ask(raw, ";".join([text for _, text in texts]), answers)
-    except MySQLError as error:
-        await _raise(connection, calls[texts[len(answers)][0]].statement, error)
+    answers = await _answers(connection, raw, [Part(text, calls[number].statement.text) for number, text in texts])
     for (number, _), answer in zip(texts, answers, strict=True):
         rows = () if answer.rows is None else calls[number].statement.read(answer.rows)
         before = into[number]
         into[number] = Result([*before.rows, *rows], before.rowcount + answer.rowcount)
 
 
-async def _raise(connection: AsyncConnection, statement: Statement, error: MySQLError) -> NoReturn:
-    """Raise the driver's error as Core does; a connection that broke is invalid from now on."""
-    lost = connection.dialect.is_disconnect(error, None, None)
-    if lost:
-        await connection.invalidate(error)
-    raised = DBAPIError.instance(
-        statement.text, None, error, MySQLError, hide_parameters=True, connection_invalidated=lost,
-        dialect=connection.dialect,
-    )  # fmt: skip
-    raise raised from error
+async def _answers(connection: AsyncConnection, raw: Connection, parts: Sequence[Part]) -> list[Answer]:
+    """Send statements; raise a failure as Core does. A connection that broke is invalid from now on."""
+    try:
+        return await raw.ask(parts)
+    except MySQLError as error:
+        lost = connection.dialect.is_disconnect(error, None, None)
+        if lost:
+            await connection.invalidate(error)
+        raised = DBAPIError.instance(
+            raw.failed.about, None, error, MySQLError, hide_parameters=True, connection_invalidated=lost,
+            dialect=connection.dialect,
+        )  # fmt: skip
+        raise raised from error
 
 
 def _parts(text: str) -> tuple[str, str, str]:

@@ -1,23 +1,24 @@
-"""What a MySQL server answers to a query, taken apart as it arrives, and not column by column.
+"""A connection of the driver (aiomysql) that sends several statements at once, and takes apart what comes as it comes.
 
-The driver (aiomysql) awaits the stream twice for each row and for the description of each column, and reads every
-description anew; with answers of a few rows that is most of what a statement costs. Here all that has arrived is taken
-apart at once, and how a column's values are read is remembered by its description, byte for byte. The format is that of
-MySQL's manual ("Client/Server Protocol, Text Resultset").
+The driver awaits the stream twice for each row and for the description of each column, and reads every description
+anew; with answers of a few rows that is most of what a statement costs. Here all that has arrived is taken apart at
+once, and how a column's values are read is remembered by its description, byte for byte. The format is that of MySQL's
+manual ("Client/Server Protocol, Text Resultset").
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
+import aiomysql
 from cachetools import LRUCache
 from pymysql.connections import TEXT_TYPES
 from pymysql.constants import COMMAND, CR, FIELD_TYPE
 from pymysql.constants.SERVER_STATUS import SERVER_MORE_RESULTS_EXISTS
 from pymysql.converters import convert_date, convert_datetime, through
-from pymysql.err import OperationalError, raise_mysql_exception
+from pymysql.err import MySQLError, OperationalError, raise_mysql_exception
 from pymysql.protocol import FieldDescriptorPacket
 
 _Converter = Callable[[bytes], Any]
@@ -42,20 +43,86 @@ class Answer(NamedTuple):
     rowcount: int
 
 
-async def ask(raw: Any, text: str, into: list[Answer]) -> None:
-    """Send statements, separated by semicolons, on a connection of aiomysql; add the answer to each to `into`.
+class Part(NamedTuple):
+    """A statement of a round trip; `about` is its SQL without values.
 
-    Raises the MySQLError of the first that fails, which is the last that was executed, or of a connection that broke.
+    `refused` returns what is to be raised for its failure, None for the driver's error itself.
     """
-    try:
-        await raw._execute_command(COMMAND.COM_QUERY, text.encode())  # noqa: SLF001  # nobody else writes a command
-        await _read(raw, _Answers(raw, into))
-    except asyncio.CancelledError:
-        raw._close_on_cancel()  # noqa: SLF001  # as the driver does: the rest would answer the next query
-        raise
+
+    text: str
+    about: str
+    refused: Callable[[MySQLError], Exception | None] = lambda _: None
 
 
-async def _read(raw: Any, answers: "_Answers") -> None:
+_COMMIT = Part("COMMIT", "COMMIT")
+
+
+class Connection(aiomysql.Connection):  # type: ignore[misc]  # aiomysql ships no types
+    """The driver's connection, with a place for statements that wait for the next round trip of their transaction.
+
+    What waits is sent in front of whatever is sent next, by whomever, or with the commit: the server executes
+    everything in the order in which it was said. A rollback forgets it. `failed` is the statement that failed last.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.waiting: list[Part] = []
+        self.failed = _COMMIT
+
+    async def ask(self, parts: Sequence[Part]) -> list[Answer]:
+        """Send what waits, and these statements, in one round trip; return the answers to these.
+
+        The first statement that fails is the last that was executed. Raises what its part says, else the MySQLError.
+        """
+        waiting, self.waiting = self.waiting, []
+        sent = [*waiting, *parts]
+        if not sent:
+            return []
+        answers: list[Answer] = []
+        try:
+            await self._execute_command(COMMAND.COM_QUERY, ";".join([one.text for one in sent]).encode())
+            await _read(self, _Answers(self, answers))
+        except asyncio.CancelledError:
+            self._close_on_cancel()  # as the driver does: the rest would answer the next query
+            raise
+        except MySQLError as error:
+            self.failed = sent[len(answers)]
+            other = self.failed.refused(error)
+            if other is not None:
+                raise other from error
+            raise
+        return answers[len(waiting) :]
+
+    async def query(self, sql: str, unbuffered: bool = False) -> int:  # noqa: FBT001, FBT002  # the driver's own
+        """Send a statement of the driver's, behind what waits."""
+        if self.waiting:
+            await self.ask(())
+        concerned: int = await super().query(sql, unbuffered)
+        return concerned
+
+    async def commit(self) -> None:
+        """Send what waits, and commit. Should anything fail, all is rolled back."""
+        try:
+            await self.ask((_COMMIT,))
+        except Exception:
+            with suppress(MySQLError):  # a lost connection has rolled back by itself
+                await self.rollback()
+            raise
+
+    async def rollback(self) -> None:
+        """Forget what waits, and roll back."""
+        self.waiting = []
+        await super().rollback()
+
+
+async def connect(**how: Any) -> Connection:
+    """Open a connection, as aiomysql.connect does."""
+    connection = Connection(**how)
+    await connection._connect()  # noqa: SLF001  # aiomysql has no other way to open one of its own
+    return connection
+
+
+async def _read(raw: Connection, answers: "_Answers") -> None:
     """Read until the last answer is complete."""
     rest, sequence, long = b"", 1, b""
     while not answers.complete:
@@ -83,7 +150,7 @@ async def _read(raw: Any, answers: "_Answers") -> None:
         rest = data[at:]
 
 
-def _lost(raw: Any) -> OperationalError:
+def _lost(raw: Connection) -> OperationalError:
     raw.close()
     return OperationalError(CR.CR_SERVER_LOST, "Lost connection to MySQL server during query")
 
@@ -91,7 +158,7 @@ def _lost(raw: Any) -> OperationalError:
 class _Answers:
     """Takes packets, one after the other, until all answers are complete."""
 
-    def __init__(self, raw: Any, into: list[Answer]) -> None:
+    def __init__(self, raw: Connection, into: list[Answer]) -> None:
         self.complete = False
         self._raw = raw
         self._into = into
@@ -161,7 +228,7 @@ def _row(packet: bytes, converters: tuple[_Converter, ...]) -> tuple[Any, ...]:
     return tuple(values)
 
 
-def _converter(raw: Any, description: bytes) -> _Converter:
+def _converter(raw: Connection, description: bytes) -> _Converter:
     """Return how the values of a column are read: as the driver does."""
     column = FieldDescriptorPacket(description, raw.encoding)
     if column.type_code == FIELD_TYPE.JSON:

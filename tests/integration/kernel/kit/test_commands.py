@@ -88,6 +88,7 @@ router = APIRouter(prefix="/api/v1/accounts")
 
 
 async def deposit(uow: UnitOfWork, account: str, minutes: int) -> Account:
+    await uow.load(ACCOUNT, account)  # where one that was answered before ends
     Hooks.calls += 1
     handled = await uow.handle(ACCOUNT, account, minutes, key=account)
     if Hooks.inside is not None:

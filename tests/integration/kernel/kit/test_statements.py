@@ -30,7 +30,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from lms.kernel import statements
 from lms.kernel.database import Database, error_number, is_unavailable
 from lms.kernel.schema import name
-from lms.kernel.statements import Statement, together
+from lms.kernel.statements import Call, Statement, later, together
+from lms.kernel.wire import Connection
 
 _metadata = MetaData()
 things = Table(
@@ -233,6 +234,80 @@ async def test_a_connection_lost_on_the_way_is_a_database_that_is_away(things_da
     assert is_unavailable(caught.value), error_number(caught.value)
     async with things_database.transaction() as connection:
         assert (await COUNT.rows(connection))[0].found == 0
+
+
+async def test_what_waits_is_executed_before_what_comes_next(things_database: Database) -> None:
+    async with things_database.transaction() as connection:
+        await later(connection, ENTER.of([a_thing("a")]))
+        (found,) = await together(connection, COUNT.having())
+        await later(connection, ENTER.of([a_thing("b")]), ENTER.of([a_thing("c")]))
+        core = await connection.scalar(select(func.count()).select_from(things))
+        await later(connection, ENTER.of([a_thing("d")]))
+    assert (found.rows[0].found, core) == (1, 3)
+    async with things_database.transaction() as connection:
+        assert [row.thing for row in await ALL.rows(connection)] == ["a", "b", "c", "d"], (
+            "the last came with the commit"
+        )
+
+
+async def test_what_waits_goes_in_one_round_trip_with_the_commit(
+    things_database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    send = Connection._execute_command
+
+    async def noted(raw: Connection, command: int, sql: bytes) -> None:
+        sent.append(sql.decode())
+        await send(raw, command, sql)
+
+    async with things_database.transaction() as connection:
+        await together(connection, COUNT.having())
+        monkeypatch.setattr(Connection, "_execute_command", noted)
+        await later(connection, ENTER.of([a_thing("a")]))
+        await later(connection, ENTER.of([a_thing("b")]))
+    (together_with_it,) = sent
+    assert together_with_it.count("INSERT INTO things") == 2
+    assert together_with_it.endswith(";COMMIT")
+
+
+async def test_what_waits_and_fails_with_the_commit_undoes_everything(things_database: Database) -> None:
+    async def fail() -> None:
+        async with things_database.transaction() as connection:
+            await together(connection, ENTER.of([a_thing("a")]))
+            await later(connection, ENTER.of([a_thing("b")]), ENTER.of([a_thing("a")]))
+
+    with pytest.raises(IntegrityError, match="Duplicate entry 'a'"):
+        await fail()
+    for _ in range(things_database.engine.pool.size()):  # type: ignore[attr-defined]  # the pool in use has one
+        async with things_database.transaction() as connection:
+            assert await ALL.rows(connection) == []
+
+
+async def test_what_waits_may_fail_in_words_of_its_own(things_database: Database) -> None:
+    async def fail(*behind: Call) -> None:
+        async with things_database.transaction() as connection:
+            await together(connection, ENTER.of([a_thing("a")]))
+            await later(connection, ENTER.of([a_thing("a")]), refused=lambda _: FileExistsError("it is there"))
+            if behind:
+                await together(connection, *behind)
+
+    with pytest.raises(FileExistsError):
+        await fail()
+    with pytest.raises(FileExistsError):
+        await fail(COUNT.having())
+
+
+async def test_what_waits_is_forgotten_with_a_rollback(things_database: Database) -> None:
+    async def fail() -> None:
+        async with things_database.transaction() as connection:
+            await later(connection, ENTER.of([a_thing("a")]))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    for _ in range(things_database.engine.pool.size()):  # type: ignore[attr-defined]  # the pool in use has one
+        async with things_database.transaction() as connection:
+            assert await ALL.rows(connection) == []
 
 
 def test_a_statement_that_would_mean_something_else_is_refused() -> None:

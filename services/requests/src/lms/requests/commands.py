@@ -17,11 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from lms.kernel.consumer import NotYetKnown
 from lms.kernel.errors import DomainError
 from lms.kernel.event import Prerequisite
-from lms.kernel.execution import CommandContext, UnitOfWork
+from lms.kernel.execution import CommandContext, Handled, UnitOfWork
 from lms.kernel.ids import new_id
 from lms.kernel.keyring import Keyring
 from lms.kernel.sealed import Sealed
 from lms.kernel.service import Runtime
+from lms.kernel.statements import together
 from lms.requests import store
 from lms.requests.decider import ABSENCES, BOOK, CALENDAR
 from lms.requests.decider.book import (
@@ -40,16 +41,19 @@ from lms.requests.decider.errors import EmployeeUnknown, NoSuchRequest
 from lms.requests.decider.payroll import MONTHLY, AbsenceCommand, BookAbsence, ClosePeriod, RevokeAbsence
 from lms.requests.decider.recharging import Changed, touched
 from lms.requests.decider.rules import Facts, shaped
+from lms.requests.decider.states import Book
 from lms.requests.events import (
     BookEvent,
     LeaveCancelled,
     LeaveConfirmed,
     LeaveRecharged,
+    LeaveRequested,
     RechargeCause,
     RestsOn,
 )
 from lms.requests.projections import calendars, employees, leave_requests, leave_types, payroll_lines
 from lms.requests.projections.facts import facts_of, payment_of, work_of
+from lms.requests.projections.leave_requests import RevisionRow
 from lms.requests.upstream import BALANCES, DIRECTORY
 
 _OF_BALANCES = ("leave-type-", "policy-")
@@ -74,10 +78,10 @@ async def sealed(keyring: Keyring, connection: AsyncConnection, employee_id: str
 
 async def request_leave(
     uow: UnitOfWork, *, employee_id: str, requested_by: str, leave_type: str, interval: Interval, reason: Sealed | None
-) -> str:
-    """Ask for leave; return the id of the request. Raises what the book refuses with."""
+) -> RevisionRow:
+    """Ask for leave; return the request as the view shows it. Raises what the book refuses with."""
     first, last = interval.start_date, interval.end_date
-    facts = await facts_of(uow.connection, employee_id, leave_type, first, last, hold=True)
+    facts = await facts_of(partial(uow.load_beside, BOOK, employee_id), employee_id, leave_type, first, last, hold=True)
     command = RequestLeave(
         request_id=new_id(),
         employee_id=employee_id,
@@ -87,8 +91,13 @@ async def request_leave(
         facts=facts,
         today=uow.today,
     )
-    await _enter(uow, employee_id, command, facts.rests_on)
-    return command.request_id
+    entered = await _enter(uow, employee_id, command, facts.rests_on)
+    (row,) = [
+        leave_requests.first_row(asked, envelope)
+        for asked, envelope in zip(entered.events, entered.envelopes, strict=True)
+        if isinstance(asked, LeaveRequested)
+    ]
+    return row
 
 
 async def amend_leave(
@@ -108,7 +117,7 @@ async def amend_leave(
     now_asked = request.newest
     interval = None if now_asked is None else changes.of(now_asked.interval)
     first, last = (uow.today, uow.today) if interval is None else (interval.start_date, interval.end_date)
-    facts = await facts_of(uow.connection, employee_id, request.leave_type, first, last, hold=True)
+    facts = await facts_of(partial(together, uow.connection), employee_id, request.leave_type, first, last, hold=True)
     command = AmendLeave(
         request_id=request_id,
         employee_id=employee_id,
@@ -232,10 +241,13 @@ async def _go_on(runtime: Runtime, run: store.RechargeRun) -> None:
             await store.advance_run(connection, change.change_id, last_done, len(batch))
 
 
-async def _enter(uow: UnitOfWork, employee_id: str, command: Command, rests_on: Iterable[RestsOn] = ()) -> None:
+async def _enter(
+    uow: UnitOfWork, employee_id: str, command: Command, rests_on: Iterable[RestsOn] = ()
+) -> Handled[Book, BookEvent]:
     """Let the book decide, and tell payroll in the same transaction what an absence became, or that it is none."""
     handled = await uow.handle(BOOK, employee_id, command, key=employee_id, prerequisites=prerequisites(rests_on))
     await _tell_payroll(uow, handled.events)
+    return handled
 
 
 async def _tell_payroll(uow: UnitOfWork, events: Sequence[BookEvent]) -> None:
@@ -303,7 +315,8 @@ async def preview(
 
     Raises what makes a preview impossible: EmployeeUnknown, UnknownLeaveType, or an interval that is none.
     """
-    facts = await facts_of(uow.connection, employee_id, leave_type, interval.start_date, interval.end_date)
+    read = partial(uow.load_beside, BOOK, employee_id)
+    facts = await facts_of(read, employee_id, leave_type, interval.start_date, interval.end_date)
     asked = shaped(interval, facts.terms.unit)
     book = (await uow.load(BOOK, employee_id)).state
     amended = book.requests.get(amends) if amends is not None else None

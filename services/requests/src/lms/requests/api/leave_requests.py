@@ -131,7 +131,7 @@ async def post_request(body: NewRequest, caller: CallerDep, reader: ReaderDep, c
     reason = await _seal(reader.runtime, employee_id, body.reason)
 
     async def ask(uow: UnitOfWork) -> RequestAnswer:
-        request_id = await use_cases.request_leave(
+        asked = await use_cases.request_leave(
             uow,
             employee_id=employee_id,
             requested_by=caller.id,
@@ -139,7 +139,7 @@ async def post_request(body: NewRequest, caller: CallerDep, reader: ReaderDep, c
             interval=_interval(body),
             reason=reason,
         )
-        return await reader.request(uow.connection, request_id)
+        return RequestAnswer.of([asked], await reader.reasons(uow.connection, [asked]))
 
     return await commands.run(
         ask, status=201, location=lambda done: f"{router.prefix}/{done.id}", settle=reader.settled

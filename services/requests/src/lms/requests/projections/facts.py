@@ -5,9 +5,9 @@ projector, which needs them alone, then writes a change of them before or after 
 that follows a change (`consumers.CORRECTIONS`) finds all leave that was charged without it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import date
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,15 +20,23 @@ from lms.requests.events import RestsOn
 from lms.requests.projections import calendars, employees, leave_types, schedules
 
 
+class Send(Protocol):
+    """Sends statements in one round trip."""
+
+    def __call__(self, *calls: Call) -> Awaitable[Sequence[Result]]:
+        """Return what came of each, in their order."""
+        ...
+
+
 async def facts_of(
-    connection: AsyncConnection, employee_id: str, leave_type: str, first: date, last: date, *, hold: bool = False
+    send: Send, employee_id: str, leave_type: str, first: date, last: date, *, hold: bool = False
 ) -> Facts:
     """Return what is known here of the employee and the leave type for the days from `first` to `last`.
 
-    Raises EmployeeUnknown, also while the schedule or calendar has not come here, and UnknownLeaveType.
+    `send` sends statements in one round trip, with what else it is to fetch. Raises EmployeeUnknown, also while the
+    schedule or calendar has not come here, and UnknownLeaveType.
     """
-    *found, of_type = await together(
-        connection,
+    *found, of_type = await send(
         *_about_work(employee_id, first, last, hold=hold),
         leave_types.FIND.having(leave_type=leave_type),
     )

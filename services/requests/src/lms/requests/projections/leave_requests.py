@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, ClassVar, Literal
 
 import orjson
+from pydantic import TypeAdapter
 from sqlalchemy import (
     Boolean,
     Column,
@@ -149,38 +150,46 @@ def _decision_lapsed(event: LeaveDecisionLapsed, envelope: Envelope) -> Iterable
     )
 
 
+_DAYS = TypeAdapter(tuple[ChargedDay, ...])
+
+
 def _row(event: LeaveRequested | LeaveAmended, envelope: Envelope, *, shown: bool) -> Write:
-    return Upsert(
-        leave_requests,
-        {
-            "request_id": event.request_id,
-            "revision": event.revision,
-            "start_date": event.start_date,
-            "end_date": event.end_date,
-            "employee_id": event.employee_id,
-            "leave_type": event.leave_type,
-            "start_part": event.start_part,
-            "end_part": event.end_part,
-            "from_time": event.from_time,
-            "to_time": event.to_time,
-            **_charges(event),
-            "reason": None if event.reason is None else event.reason.model_dump_json(),
-            "requested_by": event.requested_by,
-            "recorded_at": envelope.time,
-            "status": "pending",
-            "code": None,
-            "shown": shown,
-            "settled": False,
-            "open_revision": event.revision,
-            "updated_at": envelope.time,
-            "version": envelope.version,
-        },
-    )
+    columns = {
+        **_columns(event, envelope, shown=shown),
+        **_charges(event),
+        "reason": None if event.reason is None else event.reason.model_dump_json(),
+    }
+    return Upsert(leave_requests, columns)
+
+
+def _columns(event: LeaveRequested | LeaveAmended, envelope: Envelope, *, shown: bool) -> dict[str, Any]:
+    return {
+        "request_id": event.request_id,
+        "revision": event.revision,
+        "start_date": event.start_date,
+        "end_date": event.end_date,
+        "employee_id": event.employee_id,
+        "leave_type": event.leave_type,
+        "start_part": event.start_part,
+        "end_part": event.end_part,
+        "from_time": event.from_time,
+        "to_time": event.to_time,
+        "reason": event.reason,
+        "requested_by": event.requested_by,
+        "recorded_at": envelope.time,
+        "status": "pending",
+        "code": None,
+        "shown": shown,
+        "settled": False,
+        "open_revision": event.revision,
+        "updated_at": envelope.time,
+        "version": envelope.version,
+    }
 
 
 def _charges(event: LeaveRequested | LeaveAmended | LeaveRecharged) -> dict[str, Any]:
     return {
-        "days": orjson.dumps(event.model_dump(mode="json", include={"days"})["days"]).decode(),
+        "days": _DAYS.dump_json(event.days).decode(),
         "entitlement_minutes": sum(day.entitlement_minutes for day in event.days),
         "scheduled_minutes": sum(day.scheduled_minutes for day in event.days),
     }
@@ -296,6 +305,11 @@ async def find(
         statement = statement.where(behind(key, after, descending=descending))
     rows = await connection.execute(statement.order_by(*(one.desc() if descending else one for one in key)))
     return [_read(dict(row._mapping)) for row in rows]  # noqa: SLF001  # its public name
+
+
+def first_row(event: LeaveRequested, envelope: Envelope) -> RevisionRow:
+    """Return a request that was just made as the view holds it, without reading the view."""
+    return RevisionRow(**_columns(event, envelope, shown=True), **(_charges(event) | {"days": event.days}))
 
 
 async def revisions_of(connection: AsyncConnection, request_id: str) -> list[RevisionRow]:

@@ -115,6 +115,7 @@ def test_each_service_is_killed_after_a_commit_after_publishing_and_inside_a_bat
 @pytest.mark.parametrize(
     "deaths", ["first", *(pytest.param(one, marks=pytest.mark.slow) for one in DEATHS if one != "first")]
 )
+@pytest.mark.timeout(600)
 async def test_services_killed_at_failpoints_lose_and_double_nothing(
     system: System, company: Company, alone: Alone, tmp_path: Path, deaths: str
 ) -> None:
@@ -128,8 +129,8 @@ async def test_services_killed_at_failpoints_lose_and_double_nothing(
     for service, failpoint in failpoints.items():
         look = partial(os.listdir, folders[service])
         fired = await asyncio.to_thread(eventually, look, f"the failpoint of {service} did not fire")
-        assert len(fired) == 1, f"the failpoint of {service} fired {len(fired)} times: {fired}"
-        assert fired[0].startswith(failpoint.partition("=")[0])
+        # Who dies as it starts may do so again, before it begins without the failpoint.
+        assert {one.rpartition(".")[0] for one in fired} == {failpoint.partition("=")[0]}
     await all_know(system, load, people)
     await whole(system, load)
 
@@ -158,6 +159,7 @@ async def all_know(system: System, load: Load, people: set[str]) -> None:
 @pytest.mark.parametrize(
     "names", [("gateway",), pytest.param(SCHEMAS, marks=pytest.mark.slow)], ids=["gateway", "each-service-in-turn"]
 )
+@pytest.mark.timeout(600)
 async def test_services_killed_at_any_moment_with_all_their_copies_lose_and_double_nothing(
     system: System, company: Company, names: tuple[str, ...]
 ) -> None:

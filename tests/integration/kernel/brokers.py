@@ -34,13 +34,16 @@ class Broker:
         return cls(folder, KafkaServer(Home.at(folder)))
 
     def configure(self, **properties: str) -> None:
-        """Write its configuration, changed, and make its data folder anew, of the same cluster for all."""
+        """Write its configuration, changed, and make its data folder, of the same cluster for all."""
+        data = self.server.home.folder / "kafka"
+        data.mkdir()
+        (data / "meta.properties").touch()  # so that no other folder is made first
         self.server.prepare()
         *java, _, file = self.server.command
         found = dict(line.split("=", 1) for line in Path(file).read_text("utf-8").split())
         found |= {name.replace("__", "."): value for name, value in properties.items()}
         Path(file).write_text("".join(f"{name}={value}\n" for name, value in found.items()), "utf-8")
-        shutil.rmtree(found["log.dirs"])
+        shutil.rmtree(data)
         command = [*java, "kafka.tools.StorageTool", "format", f"--cluster-id={CLUSTER}", f"--config={file}"]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -66,8 +69,8 @@ async def cluster(folder: Path) -> AsyncIterator[list[Broker]]:
     brokers = [Broker.at(folder / f"broker-{number}") for number in (1, 2, 3)]
     ports = [any_free_port() for _ in brokers]
     voters = ",".join(f"{number}@127.0.0.1:{port}" for number, port in enumerate(ports, start=1))
-    for number, (broker, port) in enumerate(zip(brokers, ports, strict=True), start=1):
-        await asyncio.to_thread(
+    configured = (
+        asyncio.to_thread(
             broker.configure,
             node__id=str(number),
             controller__quorum__voters=voters,
@@ -77,6 +80,9 @@ async def cluster(folder: Path) -> AsyncIterator[list[Broker]]:
             offsets__topic__replication__factor="3",
             broker__session__timeout__ms="6000",
         )
+        for number, (broker, port) in enumerate(zip(brokers, ports, strict=True), start=1)
+    )
+    await asyncio.gather(*configured)
     try:
         await asyncio.gather(*(broker.start() for broker in brokers))
         for broker in brokers:

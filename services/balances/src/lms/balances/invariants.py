@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
+from datetime import date
 from typing import Literal
 
 from sqlalchemy import func, select
@@ -10,7 +11,7 @@ from lms.balances.consumers import ACCOUNTS, LIFE_OF_REQUEST
 from lms.balances.decider import LEAVE_ACCOUNT
 from lms.balances.decider.engine import excess, walk
 from lms.balances.decider.rulebook import Rulebook
-from lms.balances.decider.state import Account, lots_through, takings
+from lms.balances.decider.state import Account, Booking, charged, lots_through, takings
 from lms.balances.projections.catalogue import rulebook
 from lms.balances.projections.ledger import Ledger, ledger_entries
 from lms.balances.upstream import (
@@ -108,15 +109,18 @@ def _beyond(account: Account, leave_type: str, rules: Rulebook) -> Iterator[str]
 
 
 async def no_reservation_dangles_and_every_decision_is_booked_once(evidence: Evidence) -> AsyncIterator[str]:
-    """Compare the bookings with what the leave book has told."""
+    """Compare the bookings, and their days, with what the leave book has told."""
     stages: dict[str, dict[int, Stage]] = defaultdict(dict)
+    days: dict[tuple[str, int], tuple[tuple[date, int], ...]] = {}
     async for fact, _ in evidence.heard(LIFE_OF_REQUEST):
         _follow(stages[fact.request_id], fact)
+        if not isinstance(fact, LeaveRefused | LeaveCancelled):
+            days[fact.request_id, fact.revision] = charged(fact.days)
     async for _, loaded in evidence.states(LEAVE_ACCOUNT):
         for request_id, bookings in loaded.state.requests.items():
-            told, booked = stages.pop(request_id, {}), {one.revision: one.state for one in bookings}
+            told, booked = stages.pop(request_id, {}), {one.revision: one for one in bookings}
             for revision in sorted({*told, *booked}):
-                fault = _disagreement(told.get(revision), booked.get(revision))
+                fault = _disagreement(told.get(revision), booked.get(revision), days.get((request_id, revision)))
                 if fault:
                     yield f"revision {revision} of {request_id} {fault}"
     for request_id, told in stages.items():
@@ -125,9 +129,13 @@ async def no_reservation_dangles_and_every_decision_is_booked_once(evidence: Evi
                 yield f"revision {revision} of {request_id} has no answer"
 
 
-def _disagreement(stage: Stage | None, state: str | None) -> str | None:
-    """Say what is wrong when the leave book has told of a stage and the account is in a state."""
-    match stage, state:
+def _disagreement(  # noqa: PLR0911  # one arm for each stage
+    stage: Stage | None, booking: Booking | None, days: tuple[tuple[date, int], ...] | None
+) -> str | None:
+    """Say what is wrong when the leave book has told of a stage and of days, and the account holds a booking."""
+    match stage, booking.state if booking else None:
+        case ("open", "reserved") | ("standing", "debited") if booking and booking.days != days:
+            return "is booked at another cost than was told"
         case ("open", "reserved" | "insufficient") | ("standing", "debited"):
             return None
         case "open", _:

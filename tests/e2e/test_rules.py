@@ -3,10 +3,14 @@
 The tests run in the order of their dates: the business clock is one for all.
 """
 
+import subprocess
+import sys
+
 import pytest
 from tests.e2e.company import DAY, FIVE_DAYS, FULL, MORNING_ONLY, OFF, Company, Employee
 from tests.waiting import eventually
 
+from lms.cli.system import System
 from lms.requests.decider.payroll import next_month
 
 
@@ -280,3 +284,10 @@ def test_a_schedule_of_mornings_costs_half_days(company: Company, manager: Emplo
     company.becomes(anna, slug, "20.00")
     asked = company.ask(anna, slug, "2026-10-05", "2026-10-18")
     assert asked["amount"]["days"] == "7.50"
+
+
+def test_after_all_of_it_every_view_balance_and_line_of_payroll_is_what_the_facts_say(system: System) -> None:
+    command = [sys.executable, "-m", "lms.cli.main", "verify", "--home", str(system.home.folder)]
+    told = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "drift 0" in told.stdout

@@ -127,7 +127,8 @@ async def debits(system: System) -> Minutes:
     """Return what the balances' topic says that everybody has taken."""
     taken: Minutes = Counter()
     for headers, fact, _ in await on_topic(system, "leave.balances.v1"):
-        if headers["ce_type"] in {"balance.debited", "balance.credited"}:
+        recharged = headers["ce_type"] == "balance.recharged" and fact["booking"] == "debit"
+        if recharged or headers["ce_type"] in {"balance.debited", "balance.credited"}:
             for entry in fact["entries"]:
                 taken[fact["employee_id"], fact["leave_type"]] -= entry["minutes"]
     return taken
@@ -160,7 +161,7 @@ def _some(minutes: Minutes) -> dict[tuple[str, str], int]:
 
 
 class Story:
-    """Three people, one manager, and what they do in a summer."""
+    """Four people, one manager, and what they do in a summer."""
 
     def __init__(self, company: Company) -> None:
         self.company = company
@@ -171,6 +172,8 @@ class Story:
         part_time = company.schedule(PART_TIME)
         self.anna, self.carl = company.hire(manager=self.manager), company.hire(manager=self.manager)
         self.ben = company.hire(manager=self.manager, schedule=part_time)
+        location, self.calendar = company.location()
+        self.dora = company.hire(manager=self.manager, location=location)
         for person in (self.anna, self.ben, self.carl):
             company.becomes(person, self.annual, "20.00")
 
@@ -213,12 +216,19 @@ class Story:
         self.cancel(self.carl, self.take(self.carl, "2026-06-15", "2026-06-19"))
         self.july = self.take(self.carl, "2026-07-06", "2026-07-10")
         self.take(self.carl, "2026-07-13", "2026-07-13", self.hours, from_time="09:00", to_time="10:30")
+        self.of_dora = self.take(self.dora, "2026-07-01", "2026-07-02", self.hours)
 
     def after_the_close_of_july(self) -> None:
         """Correct what is closed, and confirm late."""
         self.cancel(self.carl, self.july, "2026-07-07", asked=True)
         self.cancel(self.anna, self.over_the_month, asked=True)
         self.take(self.ben, "2026-07-20", "2026-07-21")
+        holiday = {"date": "2026-07-02", "name": "Proclaimed later", "part": "morning"}
+        self.company.do("POST", f"/holiday-calendars/{self.calendar}/holidays", body={"holidays": [holiday]})
+        eventually(
+            lambda: self.company.request(self.of_dora["id"])["amount"]["minutes"] == 480 + 240,
+            "the morning that became a holiday is not taken out",
+        )
 
 
 async def test_the_files_of_a_subscriber_equal_the_debits_of_the_balances(
@@ -273,6 +283,8 @@ async def _says_what_happened(story: Story, files: dict[str, list[dict[str, str]
     august = [(f"2026-08-0{day}", "ANN", sign * 480, sign * 480, "") for day in (3, 4, 5) for sign in (1, -1)]
     assert lines("2026-08", story.anna) == revoked + august
     assert lines("2026-08", story.carl) == [("2026-07-07", "ANN", -480, -480, "2026-07")]
+    halved = [("2026-07-02", "HRS", -480, -480, "2026-07"), ("2026-07-02", "HRS", 240, 240, "2026-07")]
+    assert lines("2026-08", story.dora) == halved
     late = [(day, "ANN", 480, 384, "2026-07") for day in ("2026-07-20", "2026-07-21")]
     assert lines("2026-08", story.ben) == late
 

@@ -30,8 +30,8 @@ from lms.kernel.schema import consumer_offsets, events, outbox
 HERE = Path(__file__).parent
 PARTITIONS = 6
 SECRET = "s" * 64
-PATIENCE = 60.0
-"""Seconds: processes start, and join their groups, on a busy machine."""
+PATIENCE = 90.0
+"""Seconds: processes start, and join their groups, on a busy machine; a database looks for room once a minute."""
 
 
 @dataclass

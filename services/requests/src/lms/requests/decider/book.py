@@ -237,7 +237,7 @@ def overlapping(
     wanted = {one.date: minutes_of(one.part, interval.from_time, interval.to_time) for one in days}
     clashes = [
         one.date
-        for request in book.requests.values()
+        for request in book.near(interval)
         if request.request_id != besides
         for revision in request.booking
         for one in _booked(revision, interval)
@@ -249,7 +249,7 @@ def overlapping(
 
 
 def _booked(revision: Revision, within: Interval) -> Iterator[Booked]:
-    """Return the days that a revision books if it reaches into an interval: most of a long history does not."""
+    """Return the days that a revision books if it reaches into an interval."""
     booked = revision.interval
     if booked.start_date <= within.end_date and within.start_date <= booked.end_date:
         for day in revision.days:
@@ -264,7 +264,7 @@ def _taken_beside(book: Book, interval: Interval, besides: Request | None) -> Ta
     interval's is left to `overlapping`: it is refused, not charged.
     """
     taken: dict[date, Halves] = {}
-    for request in book.requests.values():
+    for request in book.near(interval):
         if besides is not None and request.request_id == besides.request_id:
             continue
         most: dict[date, Halves] = {}
@@ -643,5 +643,5 @@ BOOK: Decider[Command, Book, BookEvent] = Decider(
     decide=decide,
     evolve=evolve,
     state_type=Book,
-    evolve_version=3,
+    evolve_version=4,
 )

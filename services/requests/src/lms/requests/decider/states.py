@@ -170,10 +170,20 @@ class Request:
 
 @dataclass(frozen=True)
 class Book:
-    """All requests of one employee by id; `version` counts the facts, as the stream does."""
+    """All requests of one employee by id; `version` counts the facts, as the stream does.
+
+    `months` holds the ids of those that ever asked for a day of a month, by its number: of a long history a decision
+    looks at few.
+    """
 
     requests: Mapping[str, Request] = field(default_factory=dict)
     version: int = 0
+    months: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+
+    def near(self, interval: Interval) -> list[Request]:
+        """Return the requests that may book days of an interval: all that ever asked for one of its months."""
+        ids = dict.fromkeys(one for month in _months(interval) for one in self.months.get(month, ()))
+        return [self.requests[one] for one in ids]
 
 
 def evolve(book: Book, event: BookEvent) -> Book:
@@ -186,7 +196,20 @@ def evolve(book: Book, event: BookEvent) -> Book:
         request = _changed(request, event)
     if request is None:
         return replace(book, version=version)
-    return Book({**book.requests, event.request_id: replace(request, version=version)}, version)
+    months = book.months
+    if isinstance(event, LeaveRequested | LeaveAmended):
+        months = _noted(months, event.request_id, revision_of(event).interval)
+    return Book({**book.requests, event.request_id: replace(request, version=version)}, version, months)
+
+
+def _noted(months: Mapping[int, tuple[str, ...]], request_id: str, interval: Interval) -> Mapping[int, tuple[str, ...]]:
+    before = {month: months.get(month, ()) for month in _months(interval)}
+    return {**months, **{month: (*ids, request_id) for month, ids in before.items() if request_id not in ids}}
+
+
+def _months(interval: Interval) -> range:
+    first, last = interval.start_date, interval.end_date
+    return range(first.year * 12 + first.month, last.year * 12 + last.month + 1)
 
 
 def _opened(event: LeaveRequested) -> Request:

@@ -32,7 +32,7 @@ from lms.kernel.ids import new_id
 from lms.kernel.kafka import Message, Producer, is_away
 from lms.kernel.metrics import RELAY_FAILURES, RELAY_LEASE, RELAYED
 from lms.kernel.schema import outbox, relay_lease
-from lms.kernel.statements import Statement, together
+from lms.kernel.statements import Statement
 from lms.kernel.tracing import exporting, record
 from lms.kernel.waiting import at_most
 
@@ -197,8 +197,8 @@ class Relay:
             )
 
     async def _publish_batch(self) -> int:
-        async with self._database.read() as connection:
-            rows = await _UNPUBLISHED.rows(connection)
+        (unpublished,) = await self._database.at_once(_UNPUBLISHED.having())
+        rows = unpublished.rows
         if not rows:
             return 0
         failpoint("relay.after-read")
@@ -260,13 +260,11 @@ class Relay:
                     raise
 
     async def _mark(self, positions: Sequence[int]) -> None:
-        async with self._database.transaction() as connection:
-            fenced = not disabled("relay.fencing")
-            forget = _FORGET if fenced else _FORGET_UNFENCED
-            lease, _ = await together(
-                connection,
-                _LEASE.having(holder=self._holder),
-                forget.of([{"holder": self._holder, "epoch": self._epoch, "position": one} for one in positions]),
-            )
-            if fenced and (not lease.rows or lease.rows[0].epoch != self._epoch):
-                raise LeaseLost
+        fenced = not disabled("relay.fencing")
+        forget = _FORGET if fenced else _FORGET_UNFENCED
+        lease, _ = await self._database.at_once(
+            _LEASE.having(holder=self._holder),
+            forget.of([{"holder": self._holder, "epoch": self._epoch, "position": one} for one in positions]),
+        )
+        if fenced and (not lease.rows or lease.rows[0].epoch != self._epoch):
+            raise LeaseLost

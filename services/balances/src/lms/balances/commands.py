@@ -60,7 +60,7 @@ async def _decide(
 
 async def _common(uow: UnitOfWork, employee_id: str) -> dict[str, Any]:
     """Return what every command on an account brings; open the account first if nobody did."""
-    rules = await catalogue.rulebook(uow.connection)
+    rules = catalogue.rulebook_of(await uow.load_beside(LEAVE_ACCOUNT, employee_id, *catalogue.about_rules()))
     common: dict[str, Any] = {"employee_id": employee_id, "today": uow.today, "rulebook": rules}
     if not (await uow.load(LEAVE_ACCOUNT, employee_id)).version:
         employment = await people.employment_of(uow.connection, employee_id)

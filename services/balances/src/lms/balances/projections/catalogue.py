@@ -14,7 +14,7 @@ from lms.balances.events import LeaveTypeChanged, LeaveTypeDefined, LeaveTypeTer
 from lms.kernel.event import Envelope
 from lms.kernel.projection import Projection, Upsert, Write, live
 from lms.kernel.schema import instant, name
-from lms.kernel.statements import Statement, together
+from lms.kernel.statements import Call, Result, Statement, together
 
 _metadata = MetaData()
 
@@ -122,7 +122,17 @@ _VERSIONS = select(
 
 async def rulebook(connection: AsyncConnection, *, known_at: datetime | None = None) -> Rulebook:
     """Return the rules as they stand, or stood at `known_at` (a naive UTC instant)."""
-    types, policies = await together(connection, _LEAVE_TYPES.having(), _POLICIES.having(known_at=known_at or _FOREVER))
+    return rulebook_of(await together(connection, *about_rules(known_at)))
+
+
+def about_rules(known_at: datetime | None = None) -> tuple[Call, Call]:
+    """Return the questions whose answers `rulebook_of` reads: what the rules are, or were at `known_at`."""
+    return _LEAVE_TYPES.having(), _POLICIES.having(known_at=known_at or _FOREVER)
+
+
+def rulebook_of(found: Sequence[Result]) -> Rulebook:
+    """Return the rules that the answers to `about_rules` tell."""
+    types, policies = found
     return Rulebook(
         {one.leave_type: one.terms for one in _read_leave_types(types.rows)},
         tuple(_read_policy(row.terms) for row in policies.rows),

@@ -1,7 +1,7 @@
 """The disk under the database is full: commands are refused, nothing is written in part, and it heals by itself.
 
-MariaDB lets a commit wait for room, and looks for it once a minute: commands that have a connection are not answered for
-as long, and all others are refused.
+MariaDB lets a commit wait for room, and looks for it once a minute: commands that have a connection are not answered
+for as long, and all others are refused.
 """
 
 import asyncio

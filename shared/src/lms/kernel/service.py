@@ -242,6 +242,7 @@ class Runtime(Process):
         self._jobs = (*service.jobs, _PURGE, _VERIFY)
         announce_commands((event.TYPE for event in service.events), (job.name for job in self._jobs))
         self._concerned: set[str] = set()
+        self._giving = False
 
     @property
     def stop_seconds(self) -> float:
@@ -266,16 +267,18 @@ class Runtime(Process):
             await self.redis.publish(self._channel, b"1")
 
     def _changed(self, people: Collection[str]) -> None:
-        """Give hints to those whom a commit concerned, together with those of the commits just before."""
-        pending = bool(self._concerned)
+        """Give hints to those whom a commit concerned, together with those of other commits since the last hints."""
         self._concerned.update(people)
-        if not pending:
+        if not self._giving:
+            self._giving = True
             self.spawn(self._give_hints(), "give hints")
 
     async def _give_hints(self) -> None:
-        people, self._concerned = self._concerned, set()
-        with contextlib.suppress(Exception):  # a page that missed its hint looks again by itself
-            await give(self.redis, self.service.name, people)
+        while self._concerned:
+            people, self._concerned = self._concerned, set()
+            with contextlib.suppress(Exception):  # a page that missed its hint looks again by itself
+                await give(self.redis, self.service.name, people)
+        self._giving = False
 
     async def _listen_for_wakes(self) -> None:
         while True:

@@ -20,8 +20,7 @@ from tests.k8s.conftest import (
 )
 
 from lms.cli.backup_settings import Backups, BackupSettings
-from lms.cli.catalogue import KINDS
-from lms.cli.recovery_commands import OFTEN
+from lms.cli.catalogue import KINDS, OFTEN
 from lms.cli.servers import BACKUP_USER
 
 pytestmark = pytest.mark.timeout(600)

@@ -20,6 +20,7 @@ from lms.directory.projections import employees
 from lms.kernel.database import Database
 from lms.kernel.service import Service
 from lms.requests.main import SERVICE as REQUESTS
+from lms.requests.projections import employees as asking_people
 from lms.requests.projections import leave_requests, payroll_lines
 
 Rows = Mapping[Table, Sequence[Mapping[str, Any]]]
@@ -227,3 +228,29 @@ async def test_the_audit_log_is_read_from_the_time_that_is_asked_for(
         wanted = audit_log.Criteria(**criteria)
         read = await rows_read(connection, lambda: audit_log.find(connection, wanted, after=after, limit=LIMIT))
     assert read < FEW
+
+
+@pytest.mark.parametrize(("location", "after"), [("branch", ""), ("branch", PEOPLE[2_000]), ("office", PEOPLE[1_500])])
+@pytest.mark.parametrize("day", [None, TODAY])
+async def test_whose_leave_is_charged_anew_is_read_batch_by_batch(
+    filled: Callable[..., Any], location: str, after: str, day: date | None
+) -> None:
+    rows = {
+        leave_requests.leave_requests: request_rows(),
+        asking_people.assignments: [
+            {
+                "generation": 1, "employee_id": person, "kind": "location", "effective_from": date(2020, 1, 1),
+                "value": "branch" if person.endswith("00") else "office",
+            }
+            for person in PEOPLE
+        ],
+    }  # fmt: skip
+
+    async with filled(REQUESTS, rows) as connection:
+
+        async def batch() -> list[str]:
+            people = await asking_people.ever_at_after(connection, [location], after, LIMIT)
+            return await leave_requests.absent_among(connection, people, day, day)
+
+        read = await rows_read(connection, batch)
+    assert read < 100 * LIMIT, "each person of the batch, in each status and partition, and nobody else"

@@ -8,10 +8,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
-from typing import Any
 
 import structlog
-from sqlalchemy import Select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.consumer import NotYetKnown
@@ -194,19 +192,16 @@ async def recharge_leave(uow: UnitOfWork, employee_id: str, cause: RechargeCause
 
 async def enter_recharge(uow: UnitOfWork, change: store.Change) -> None:
     """Enter a change that concerns many people in the work list, if any of them has leave; the job does the work."""
-    people = await leave_requests.count_absent(uow.connection, *await _absent(uow.connection, change))
-    if people:
-        await store.enter_run(uow.connection, change, people, uow.now)
+    people = employees.ever_at(await _locations(uow.connection, change))
+    count = await leave_requests.count_absent(uow.connection, people, change.first, change.last)
+    if count:
+        await store.enter_run(uow.connection, change, count, uow.now)
 
 
-async def _absent(connection: AsyncConnection, change: store.Change) -> tuple[Select[Any], date | None, date | None]:
-    """Return who may be concerned by a change, and from when to when (None: ever)."""
-    locations = [change.subject_id]
-    if change.subject == "calendar":
-        locations = await calendars.locations_with(connection, change.subject_id)
-    days = sorted(change.changed.dates or ())
-    first, last = (days[0], days[-1]) if days else (change.changed.since, None)
-    return employees.ever_at(locations), first, last
+async def _locations(connection: AsyncConnection, change: store.Change) -> list[str]:
+    if change.subject == "location":
+        return [change.subject_id]
+    return await calendars.locations_with(connection, change.subject_id)
 
 
 async def run_recharges(runtime: Runtime) -> None:
@@ -228,9 +223,10 @@ async def _go_on(runtime: Runtime, run: store.RechargeRun) -> None:
     change, last_done = run.change, run.last_employee_id
     while True:
         async with runtime.database.read() as connection:
-            who = await _absent(connection, change)
-            batch = await leave_requests.absent_after(connection, *who, after=last_done, limit=_BATCH)
-        for employee_id in batch:
+            locations = await _locations(connection, change)
+            batch = await employees.ever_at_after(connection, locations, last_done, _BATCH)
+            concerned = await leave_requests.absent_among(connection, batch, change.first, change.last)
+        for employee_id in concerned:
             recharge = partial(recharge_leave, employee_id=employee_id, cause=change.cause, changed=change.changed)
             await runtime.executor.run(recharge, context=CommandContext(causation_id=change.change_id))
         async with runtime.database.transaction() as connection:
@@ -238,7 +234,7 @@ async def _go_on(runtime: Runtime, run: store.RechargeRun) -> None:
                 await store.finish_run(connection, change.change_id, runtime.clock.now())
                 return
             last_done = batch[-1]
-            await store.advance_run(connection, change.change_id, last_done, len(batch))
+            await store.advance_run(connection, change.change_id, last_done, len(concerned))
 
 
 async def _enter(

@@ -85,6 +85,16 @@ class Change:
     subject_id: str
     changed: Changed
 
+    @property
+    def first(self) -> date | None:
+        """The first day that may have changed; None: every day may."""
+        return min(self.changed.dates) if self.changed.dates else self.changed.since
+
+    @property
+    def last(self) -> date | None:
+        """The last day that may have changed; None: there is none."""
+        return max(self.changed.dates) if self.changed.dates else None
+
 
 @dataclass(frozen=True)
 class RechargeRun:

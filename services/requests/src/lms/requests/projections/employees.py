@@ -200,6 +200,13 @@ def ever_at(locations: Collection[str]) -> Select[str]:
     )
 
 
+async def ever_at_after(connection: AsyncConnection, locations: Collection[str], after: str, limit: int) -> list[str]:
+    """Return the next ids of those whom `ever_at` finds, in their order."""
+    employee_id = assignments.c.employee_id
+    found = ever_at(locations).where(employee_id > after).distinct().order_by(employee_id).limit(limit)
+    return list((await connection.execute(found)).scalars())
+
+
 async def history_of(connection: AsyncConnection, employee_id: str) -> list[Any]:
     """Return the rows of HISTORY; nothing if nobody is known."""
     return list(await HISTORY.rows(connection, employee_id=employee_id))

@@ -337,37 +337,28 @@ async def histories(connection: AsyncConnection, request_ids: Collection[str]) -
     return found
 
 
-async def absent_after(
-    connection: AsyncConnection, people: Select[Any], first: date | None, last: date | None, *, after: str, limit: int
+async def absent_among(
+    connection: AsyncConnection, people: Collection[str], first: date | None, last: date | None
 ) -> list[str]:
-    """Return the next of `people`, a query for ids, who are or may be absent on any day from `first` to `last`.
+    """Return which of a few people are or may be absent on any day from `first` to `last`, in the order of their ids.
 
-    None: from ever, for ever. In the order of their ids, behind `after`.
+    None: from ever, for ever.
     """
     employee_id = leave_requests.c.employee_id
-    found = (
-        select(employee_id)
-        .distinct()
-        .where(*_absent(people, first, last), employee_id > after)
-        .order_by(employee_id)
-        .limit(limit)
-    )
-    return list((await connection.execute(found)).scalars())
+    found = select(employee_id).distinct().where(*_absent(first, last), employee_id.in_(sorted(people)))
+    return list((await connection.execute(found.order_by(employee_id))).scalars())
 
 
 async def count_absent(connection: AsyncConnection, people: Select[Any], first: date | None, last: date | None) -> int:
-    """Return of how many people `absent_after` tells."""
-    found = select(func.count(leave_requests.c.employee_id.distinct())).where(*_absent(people, first, last))
+    """Return how many of `people`, a query for ids, are or may be absent on any of these days."""
+    employee_id = leave_requests.c.employee_id
+    found = select(func.count(employee_id.distinct())).where(*_absent(first, last), employee_id.in_(people))
     return int(await connection.scalar(found) or 0)
 
 
-def _absent(people: Select[Any], first: date | None, last: date | None) -> list[ColumnElement[bool]]:
+def _absent(first: date | None, last: date | None) -> list[ColumnElement[bool]]:
     columns = leave_requests.c
-    conditions = [
-        live(leave_requests, LeaveRequests.name),
-        columns.employee_id.in_(people),
-        columns.status.in_(ABSENT),
-    ]
+    conditions = [live(leave_requests, LeaveRequests.name), columns.status.in_(ABSENT)]
     if first is not None:
         # No leave is longer: this bound lets the database leave out the partitions of earlier years.
         earliest = first - timedelta(days=LONGEST_INTERVAL_DAYS)

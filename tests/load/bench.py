@@ -30,6 +30,9 @@ READY_SECONDS = 30.0
 PACES = (100, 20, 5)
 """Commands a second: what the design asks for, a fifth of it, and what leaves two cores some rest."""
 
+PACE_OF_A_CORE = 2.5
+"""Commands a second that a core carries and has a half left: what is asked above that stands in a queue (ADR 0035)."""
+
 _PARTS = ("up", "append", "project", "rebuild", "gateway", "pace", "users", "memory", "service", "growth")
 _OF_SERVICES = frozenset({"gateway", "pace", "users", "memory", "service", "growth"})
 _ROOT = Path(__file__).parents[2]
@@ -221,7 +224,10 @@ class _Bench:
             way = Door(self.system, people, url, self._database(""))
             await self._measure("gateway", lambda: door.through_the_gateway(way, redis, seconds=seconds, rounds=rounds))
             for pace in PACES:
-                await self._measure("pace", partial(door.at_a_pace, way, pace, seconds=effort.paced_seconds))
+                bound = pace <= PACE_OF_A_CORE * (os.cpu_count() or 1)
+                await self._measure(
+                    "pace", partial(door.at_a_pace, way, pace, seconds=effort.paced_seconds, bound=bound)
+                )
             await self._measure("users", lambda: users.users(way, effort.stages))
             await self._measure("memory", self._memory)
             if self._parts & {"service", "growth"}:

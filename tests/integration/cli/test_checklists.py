@@ -210,11 +210,11 @@ def keep(folder: Path, kind: str, age: timedelta, *, epoch: int = 2) -> None:
 def test_back_ups_are_seen_with_their_ages_the_log_in_its_newest_epoch(tmp_path: Path) -> None:
     storage = tmp_path / "storage"
     for kind in KINDS:
-        keep(storage, kind, timedelta(hours=2))
+        keep(storage, kind, timedelta(minutes=20))
     keep(storage, "log", timedelta(minutes=5), epoch=1)
     looks = Looks(storage=str(storage))
     assert [one.kind for one in looks.backups] == list(KINDS)
-    assert all(one.taken_at < datetime.now(UTC) - timedelta(hours=1) for one in looks.backups)
+    assert all(one.taken_at < datetime.now(UTC) - timedelta(minutes=10) for one in looks.backups)
     assert (lists.backups(looks).outcome, lists.trial_restore(looks).outcome) == (Outcome.DONE, Outcome.DONE)
 
 

@@ -412,20 +412,6 @@ def _debit(command: Debit, state: Account) -> list[AccountEvent]:
     ]
     days = charged(command.days)
     reference = reference_of(command.request_id, command.revision)
-    entries = _unlimited_entries(days)
-    if command.rulebook.limited(command.leave_type):
-        without = _fold(state, events)
-        taken = [one for one in takings(without, command.leave_type) if one.reference != reference]
-        taken += takings_of(reference, days)
-        until = max([command.today, *(one.date for one in taken)])
-        after = walk(
-            command.leave_type,
-            lots_through(state, command.leave_type, command.rulebook, until),
-            taken,
-            command.rulebook.terms(command.leave_type, state.employment),
-            until,
-        )
-        entries = _entries(after, reference)
     debited = BalanceDebited(
         employee_id=command.employee_id,
         request_id=command.request_id,
@@ -434,9 +420,34 @@ def _debit(command: Debit, state: Account) -> list[AccountEvent]:
         replaces_revision=command.replaces_revision,
         days=command.days,
         released=_reversed(known.entries) if known else (),
-        entries=entries,
+        entries=_entries_of(command, state, command.leave_type, reference, days, freed=events),
     )
     return [*events, debited]
+
+
+def _entries_of(
+    command: Debit | Recharge,
+    state: Account,
+    leave_type: str,
+    reference: str,
+    days: tuple[tuple[date, int], ...],
+    *,
+    freed: Sequence[AccountEvent] = (),
+) -> tuple[LedgerEntry, ...]:
+    """Return what a booking of these days takes, and of which lots, beside all that is taken once events have freed."""
+    if not command.rulebook.limited(leave_type):
+        return _unlimited_entries(days)
+    taken = [one for one in takings(_fold(state, freed), leave_type) if one.reference != reference]
+    taken += takings_of(reference, days)
+    until = max([command.today, *(one.date for one in taken)])
+    found = walk(
+        leave_type,
+        lots_through(state, leave_type, command.rulebook, until),
+        taken,
+        command.rulebook.terms(leave_type, state.employment),
+        until,
+    )
+    return _entries(found, reference)
 
 
 def _recharge(command: Recharge, state: Account) -> list[AccountEvent]:
@@ -484,20 +495,8 @@ def _recharged(
     standing = state.standing(command.request_id)
     if booking.state == "reserved" and standing and standing.leave_type == booking.leave_type:
         wanted = beyond(standing.days, days)
-    entries = _unlimited_entries(wanted)
-    if command.rulebook.limited(booking.leave_type):
-        reference = reference_of(command.request_id, booking.revision)
-        taken = [one for one in takings(state, booking.leave_type) if one.reference != reference]
-        taken += takings_of(reference, wanted)
-        until = max([command.today, *(one.date for one in taken)])
-        found = walk(
-            booking.leave_type,
-            lots_through(state, booking.leave_type, command.rulebook, until),
-            taken,
-            command.rulebook.terms(booking.leave_type, state.employment),
-            until,
-        )
-        entries = _entries(found, reference)
+    reference = reference_of(command.request_id, booking.revision)
+    entries = _entries_of(command, state, booking.leave_type, reference, wanted)
     difference = summed((*_reversed(booking.entries), *entries))
     if not difference and booking.days == days:
         return []

@@ -7,7 +7,6 @@ a revision that no longer waits for it changes nothing, and a decision then laps
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, time
-from operator import add
 from typing import Any, Literal, NamedTuple, assert_never
 
 from lms.kernel.decider import Decider
@@ -16,15 +15,14 @@ from lms.kernel.sealed import Sealed
 from lms.requests.decider.chargeable import (
     Booked,
     DayCharge,
-    Halves,
     Interval,
     Taken,
     Unit,
     Work,
     charged_days,
-    each,
     minutes_of,
     per_day,
+    taken_by,
 )
 from lms.requests.decider.errors import (
     CancellationPending,
@@ -260,21 +258,17 @@ def _booked(revision: Revision, within: Interval) -> Iterator[Booked]:
 def _taken_beside(book: Book, interval: Interval, besides: Request | None) -> Taken:
     """Return what other requests take of the days of an interval, at other times of the same half.
 
-    Of a request's two booked revisions one will stand, so the one counts that takes more. A time that overlaps with the
-    interval's is left to `overlapping`: it is refused, not charged.
+    A time that overlaps with the interval's is left to `overlapping`: it is refused, not charged.
     """
-    taken: dict[date, Halves] = {}
+    others: dict[date, dict[str, list[Booked]]] = {}
     for request in book.near(interval):
         if besides is not None and request.request_id == besides.request_id:
             continue
-        most: dict[date, Halves] = {}
         for revision in request.booking:
             for one in _booked(revision, interval):
                 if interval.covers(one.date) and not one.overlaps(*interval.minutes_on(one.date)):
-                    most[one.date] = each(max, most.get(one.date, (0, 0)), one.taken)
-        for day, halves in most.items():
-            taken[day] = each(add, taken.get(day, (0, 0)), halves)
-    return taken
+                    others.setdefault(one.date, {}).setdefault(request.request_id, []).append(one)
+    return {day: taken_by(by_request.values()) for day, by_request in others.items()}
 
 
 class _Changeable(NamedTuple):

@@ -7,9 +7,10 @@ takes of a half is not there to be charged again.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, time, timedelta
+from operator import add
 from typing import Literal, NamedTuple, TypeVar
 
 from lms.requests.events import ChargedDay, DayPart
@@ -186,8 +187,18 @@ def halves_of(begin: int, end: int) -> Halves:
     return max(0, min(end, NOON_MINUTES) - begin), max(0, end - max(begin, NOON_MINUTES))
 
 
-def each(combine: Callable[[int, int], int], one: Halves, other: Halves) -> Halves:
-    """Return two days' halves, combined."""
+def taken_by(requests: Iterable[Sequence[Booked]]) -> Halves:
+    """Return what requests take of a day's halves: of a request's two booked revisions one will stand, the dearer."""
+    total: Halves = (0, 0)
+    for booked in requests:
+        most: Halves = (0, 0)
+        for one in booked:
+            most = _each(max, most, one.taken)
+        total = _each(add, total, most)
+    return total
+
+
+def _each(combine: Callable[[int, int], int], one: Halves, other: Halves) -> Halves:
     return combine(one[0], other[0]), combine(one[1], other[1])
 
 

@@ -8,10 +8,9 @@ it twice changes nothing. All other days keep what they cost. No rule is checked
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from operator import add
 from typing import NamedTuple
 
-from lms.requests.decider.chargeable import Booked, Halves, Interval, Unit, Work, charge, charged_days, each
+from lms.requests.decider.chargeable import Booked, Interval, Unit, Work, charge, charged_days, taken_by
 from lms.requests.decider.states import Book, Request, Revision
 from lms.requests.events import ChargedDay
 
@@ -79,7 +78,7 @@ def recharged(book: Book, changed: Changed, work: Work, units: Mapping[str, Unit
             unit = units[request.leave_type]
             days = charged_days(
                 [
-                    charge(day, revision.interval, unit, work, _beside(earlier.get(day, [])))
+                    charge(day, revision.interval, unit, work, taken_by(earlier.get(day, [])))
                     for day in dates
                     if day not in revision.cancelled and not _overlaps(revision.interval, day, earlier.get(day, []))
                 ]
@@ -95,14 +94,3 @@ def recharged(book: Book, changed: Changed, work: Work, units: Mapping[str, Unit
 
 def _overlaps(interval: Interval, day: date, requests: Sequence[Sequence[Booked]]) -> bool:
     return any(one.overlaps(*interval.minutes_on(day)) for booked in requests for one in booked)
-
-
-def _beside(requests: Sequence[Sequence[Booked]]) -> Halves:
-    """Return what requests take of a day's halves: of a request's two booked revisions one will stand, the dearer."""
-    total: Halves = (0, 0)
-    for booked in requests:
-        most: Halves = (0, 0)
-        for one in booked:
-            most = each(max, most, one.taken)
-        total = each(add, total, most)
-    return total

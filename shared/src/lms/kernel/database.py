@@ -41,6 +41,7 @@ _PROBE_SECONDS = 2
 _IDLE_SINCE = "lms.idle_since"
 _DEADLOCK = 1213
 _LOCK_TIMEOUT = 1205
+_DUPLICATE = 1062
 _MIXED_COLLATIONS = 1267
 # 1317 and 4031 are how MySQL announces a connection that was killed or timed out, where MariaDB just closes it.
 _LOST = frozenset(
@@ -73,6 +74,11 @@ def is_unavailable(error: BaseException) -> bool:
     if number in _LOST | _FULL | _READ_ONLY:
         return True
     return isinstance(error, InterfaceError) or (isinstance(error, OperationalError) and number is None)
+
+
+def is_duplicate(error: BaseException) -> bool:
+    """Say whether a row was to be inserted that is there already, by a unique key."""
+    return error_number(error) == _DUPLICATE
 
 
 def is_foreign_text(error: BaseException) -> bool:

@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lms.kernel.cloudevents import PARTITION_HEADER, encode_headers
-from lms.kernel.database import error_number
+from lms.kernel.database import error_number, is_duplicate
 from lms.kernel.decider import C, Decider, E, S
 from lms.kernel.event import Codec, Envelope, Event, Prerequisite, StreamVersion
 from lms.kernel.failpoints import disabled
@@ -34,7 +34,6 @@ REMEMBERED_EVENTS = 50_000
 """Events of the streams whose states a process keeps in memory, together; those used last."""
 
 _PAGE = 5_000
-_DUPLICATE = 1062
 
 _ENTER_EVENTS = Statement(insert(events))
 _ENTER_OUTBOX = Statement(insert(outbox))
@@ -224,7 +223,7 @@ class EventStore:
         try:
             results = await together(connection, *ahead, _ENTER_EVENTS.of(event_rows), _ENTER_OUTBOX.of(outbox_rows))
         except IntegrityError as error:
-            if error_number(error) not in {_DUPLICATE, None}:  # no number: not MySQL
+            if error_number(error) is not None and not is_duplicate(error):  # no number: not MySQL
                 raise
             first = min(appends, key=lambda one: one.stream)
             taken = next((one for one in appends if one.stream in str(error.orig)), first)

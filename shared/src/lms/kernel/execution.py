@@ -162,8 +162,7 @@ class UnitOfWork:
         stream = decider.stream(aggregate_id)
         if not decided:
             return Handled(decided, loaded.state, loaded.version, stream)
-        append = Append(decider.topic, stream, key, loaded.version, decided, prerequisites, decider.every_partition)
-        recorded = await self.append_all([append])
+        recorded = await self._append(decider, stream, loaded.version, decided, key, prerequisites)
         version = loaded.version + len(decided)
         state = decider.fold(decided, loaded.state)
         now = self._loaded[stream] = Loaded(state, version, loaded.snapshot_version)
@@ -184,11 +183,20 @@ class UnitOfWork:
 
         Raises ConcurrencyConflict when the stream has moved on; the executor then decides the whole command anew.
         """
-        stream = decider.stream(aggregate_id)
-        await self.append_all(
-            [Append(decider.topic, stream, key, expected, events, prerequisites, decider.every_partition)]
-        )
+        await self._append(decider, decider.stream(aggregate_id), expected, events, key, prerequisites)
         return expected + len(events)
+
+    async def _append(
+        self,
+        decider: Decider[C, S, E],
+        stream: str,
+        expected: int,
+        events: Sequence[E],
+        key: str,
+        prerequisites: tuple[Prerequisite, ...],
+    ) -> list[Recorded]:
+        append = Append(decider.topic, stream, key, expected, events, prerequisites, decider.every_partition)
+        return await self.append_all([append])
 
     async def append_all(self, appends: Sequence[Append]) -> list[Recorded]:
         """Append facts to several streams at once, in the order of their names.

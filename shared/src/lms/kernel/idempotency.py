@@ -19,7 +19,7 @@ import orjson
 from pymysql.err import MySQLError
 from sqlalchemy import bindparam, insert, select, text, update
 
-from lms.kernel.database import Database, error_number
+from lms.kernel.database import Database, is_duplicate
 from lms.kernel.errors import DomainError, IdempotencyKeyReused, Malformed, Unavailable
 from lms.kernel.execution import CommandContext, Executor, NothingToDo, UnitOfWork
 from lms.kernel.keyring import Cipher, derive_key
@@ -50,7 +50,6 @@ _KEEP = Statement(
 
 _PURPOSE = "idempotency answers"
 _KEY = re.compile(r"[\x21-\x7e]{1,128}")
-_DUPLICATE = 1062
 _SERVER_ERROR = 500
 _ATTEMPTS = 5
 
@@ -89,7 +88,7 @@ class _AnsweredBefore(NothingToDo):
 
 
 def _answered_before(error: MySQLError) -> _AnsweredBefore | None:
-    return _AnsweredBefore() if error_number(error) == _DUPLICATE else None
+    return _AnsweredBefore() if is_duplicate(error) else None
 
 
 class StoredAnswers:

@@ -56,9 +56,7 @@ _FORGET = Statement(
 One row at a time: for a list of positions the database would rather look through the whole of a short table, and wait
 for every row that a command under way has inserted and not committed.
 """
-_FORGET_UNFENCED = Statement(
-    delete(outbox).where(outbox.c.position == bindparam("position"), bindparam("holder") != "", bindparam("epoch") >= 0)
-)
+_FORGET_UNFENCED = Statement(delete(outbox).where(outbox.c.position == bindparam("position")))
 
 
 class LeaseLost(Exception):
@@ -261,10 +259,9 @@ class Relay:
 
     async def _mark(self, positions: Sequence[int]) -> None:
         fenced = not disabled("relay.fencing")
-        forget = _FORGET if fenced else _FORGET_UNFENCED
+        forget, fence = (_FORGET, {"holder": self._holder, "epoch": self._epoch}) if fenced else (_FORGET_UNFENCED, {})
         lease, _ = await self._database.at_once(
-            _LEASE.having(holder=self._holder),
-            forget.of([{"holder": self._holder, "epoch": self._epoch, "position": one} for one in positions]),
+            _LEASE.having(holder=self._holder), forget.of([{**fence, "position": one} for one in positions])
         )
         if fenced and (not lease.rows or lease.rows[0].epoch != self._epoch):
             raise LeaseLost
